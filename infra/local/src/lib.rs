@@ -1,1 +1,3 @@
-//! x
+//! Holdfast on one machine: the embedded AWS, and what boots it all in one process.
+
+pub mod objects;
