@@ -4,6 +4,7 @@
 //! worker call (`service`). It deliberately knows no HTTP surface, no SSH and no process.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod error;
 

@@ -1,0 +1,23 @@
+//! Use cases: all that the functions and the worker call. One file per noun, each an `impl Service` block.
+//!
+//! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
+//! to another account does not exist.
+
+use std::sync::Arc;
+
+use crate::aws::{Aws, Sealer};
+use crate::clock::SharedClock;
+use crate::config::Config;
+
+/// Everything a use case needs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The installation's resources.
+    pub aws: Aws,
+    /// Seals and opens secrets.
+    pub sealer: Arc<dyn Sealer>,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// Names and addresses.
+    pub config: Arc<Config>,
+}
