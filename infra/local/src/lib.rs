@@ -1,1 +1,7 @@
-//! x
+//! Holdfast on one machine: AWS's services embedded, and every part in one process.
+
+pub mod fault;
+pub mod queue;
+pub mod scheduler;
+pub mod service;
+pub mod signature;
