@@ -1,3 +1,8 @@
-//! Holdfast on one machine: the embedded AWS, and what boots it all in one process.
+//! Holdfast on one machine: AWS's services embedded, and every part in one process.
 
+pub mod fault;
 pub mod objects;
+pub mod queue;
+pub mod scheduler;
+pub mod service;
+pub mod signature;
