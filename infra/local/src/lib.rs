@@ -5,3 +5,6 @@ pub mod queue;
 pub mod scheduler;
 pub mod service;
 pub mod signature;
+
+#[cfg(test)]
+mod set_clock;
