@@ -189,7 +189,8 @@ async fn a_batch_fails_entry_by_entry() {
     let received = bench.receive().await;
     assert_eq!(received[0]["Attributes"]["MessageGroupId"], "account-7");
 
-    let deletes = json!([{"Id": "a", "ReceiptHandle": received[0]["ReceiptHandle"]}, {"Id": "b", "ReceiptHandle": "?"}]);
+    let deletes =
+        json!([{"Id": "a", "ReceiptHandle": received[0]["ReceiptHandle"]}, {"Id": "b", "ReceiptHandle": "?"}]);
     let answer = bench.act("DeleteMessageBatch", json!({"Entries": deletes})).await.unwrap();
     assert_eq!((&answer["Successful"][0]["Id"], &answer["Failed"][0]["Id"]), (&json!("a"), &json!("b")));
     assert_eq!(bench.counts().await, ["0", "0", "0"]);

@@ -295,7 +295,10 @@ async fn listing_pages_and_filters() {
     let first = list(json!({"MaxResults": 4})).await.unwrap();
     assert_eq!(names(&first), ["default/a-1", "default/a-2", "default/b-1", "other/a-1"]);
     let rest = list(json!({"MaxResults": 4, "NextToken": first["NextToken"]})).await.unwrap();
-    assert_eq!((names(&rest), &rest["NextToken"]), (vec!["other/a-2".to_owned(), "other/b-1".to_owned()], &Value::Null));
+    assert_eq!(
+        (names(&rest), &rest["NextToken"]),
+        (vec!["other/a-2".to_owned(), "other/b-1".to_owned()], &Value::Null)
+    );
     let other = list(json!({"ScheduleGroup": "other", "NamePrefix": "a-"})).await.unwrap();
     assert_eq!(names(&other), ["other/a-1", "other/a-2"]);
     let default = list(json!({"ScheduleGroup": "default"})).await.unwrap();
