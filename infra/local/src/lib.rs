@@ -6,3 +6,6 @@ pub mod queue;
 pub mod scheduler;
 pub mod service;
 pub mod signature;
+
+#[cfg(test)]
+mod set_clock;

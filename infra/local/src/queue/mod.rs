@@ -92,3 +92,6 @@ impl QueueStore {
         &self.0.clock
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -61,7 +61,7 @@ async fn handle(
     Ok(([(header::CONTENT_TYPE, "application/x-amz-json-1.0")], answer.to_string()).into_response())
 }
 
-async fn act(
+pub(super) async fn act(
     store: &QueueStore,
     closing: &CancellationToken,
     action: &str,

@@ -55,3 +55,6 @@ impl SchedulerStore {
 fn validation(message: impl Into<String>) -> Fault {
     Fault::new("ValidationException", message)
 }
+
+#[cfg(test)]
+mod tests;
