@@ -185,10 +185,8 @@ impl Tx<'_> {
         let upload = self.require_upload(&wanted.bucket, &wanted.key, &wanted.upload)?;
         let parts = self.chosen_parts(&upload, &wanted.parts)?;
         let object = assemble(upload, &parts, wanted)?;
-        let segments: Vec<Segment> = parts
-            .into_iter()
-            .map(|Part { number, file, size, .. }| Segment { number, file, size })
-            .collect();
+        let segments: Vec<Segment> =
+            parts.into_iter().map(|Part { number, file, size, .. }| Segment { number, file, size }).collect();
         self.put_object((&wanted.bucket, &wanted.key), &object, &segments, &wanted.precondition)?;
         self.remove_upload(&wanted.upload)?;
         Ok(object)
@@ -259,7 +257,9 @@ fn assemble(upload: Upload, parts: &[Part], wanted: &Completion) -> Result<Objec
     // A composite checksum may be claimed with or without the number of parts.
     let bare = checksum.value.split('-').next();
     match checksum.algorithm.of(&wanted.sums) {
-        Some(claimed) if claimed != checksum.value && Some(claimed) != bare => return Err(mismatch(checksum.algorithm)),
+        Some(claimed) if claimed != checksum.value && Some(claimed) != bare => {
+            return Err(mismatch(checksum.algorithm));
+        }
         _ => {}
     }
     let etag = checksum::multipart_etag(parts.iter().map(|part| part.etag.as_str())).ok_or_else(invalid_part)?;
