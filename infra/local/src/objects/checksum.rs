@@ -39,7 +39,12 @@ impl Algorithm {
     /// The algorithm that a request names.
     pub(super) fn parse(name: &ChecksumAlgorithm) -> Result<Self> {
         let known = Self::ALL.into_iter().find(|algorithm| algorithm.name() == name.as_str());
-        known.ok_or_else(|| invalid("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"))
+        known.ok_or_else(|| {
+            invalid(
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+            )
+        })
     }
 
     /// As it stands in header names and messages.

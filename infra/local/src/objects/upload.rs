@@ -76,14 +76,16 @@ pub(super) struct Completion {
 pub(super) fn no_such_upload() -> Fault {
     refused(
         S3ErrorCode::NoSuchUpload,
-        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been \
+         aborted or completed.",
     )
 }
 
 fn invalid_part() -> Fault {
     refused(
         S3ErrorCode::InvalidPart,
-        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or \
+         the specified entity tag may not match the part's entity tag.",
     )
 }
 
@@ -233,7 +235,8 @@ fn check_part(scheme: Scheme, stored: &Part, wanted: &Wanted) -> Result<()> {
         None if scheme.kind == Kind::Composite => {
             let (algorithm, number) = (scheme.algorithm.lower(), stored.number);
             Err(invalid(format!(
-                "The upload was created using a {algorithm} checksum. The complete request must include the checksum for each part. It was missing for part {number} in the request."
+                "The upload was created using a {algorithm} checksum. The complete request must include the \
+                 checksum for each part. It was missing for part {number} in the request."
             )))
         }
         _ => Ok(()),

@@ -65,7 +65,8 @@ impl ObjectStore {
         let replaced = replaced_headers(&input)?;
         if replaced.is_none() && source.0 == input.bucket && source.1 == input.key {
             return Err(invalid(
-                "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+                "This copy request is illegal because it is trying to copy an object to itself without changing \
+                 the object's metadata, storage class, website redirect location or encryption attributes.",
             ));
         }
         let algorithm = input.checksum_algorithm.as_ref().map(Algorithm::parse).transpose()?;
