@@ -1,0 +1,50 @@
+//! One concrete struct per AWS resource. SDK types stop here: nothing above this module names one.
+
+mod queue;
+mod scheduler;
+mod sealer;
+pub mod table;
+
+use std::sync::Arc;
+
+pub use queue::{Queue, Received};
+pub use scheduler::{ScheduleEntry, Scheduler};
+pub use sealer::Sealer;
+pub(crate) use sealer::derive;
+pub use table::Table;
+
+use crate::config::Config;
+
+/// Every resource of an installation; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    /// Records.
+    pub table: Table,
+    /// Work for the worker.
+    pub queue: Queue,
+    /// Messages that no worker could handle.
+    pub dead_letters: Queue,
+    /// Due slots.
+    pub scheduler: Scheduler,
+    /// The SDK's configuration, from which object clients are made.
+    pub sdk: Arc<aws_config::SdkConfig>,
+}
+
+impl Aws {
+    /// The resources that `config` names, reached as `sdk` says.
+    pub fn new(sdk: aws_config::SdkConfig, config: &Config) -> Self {
+        let queues = aws_sdk_sqs::Client::new(&sdk);
+        Self {
+            table: Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.table.clone()),
+            queue: Queue::new(queues.clone(), config.queue_url.clone()),
+            dead_letters: Queue::new(queues, config.dead_letter_queue_url.clone()),
+            scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(&sdk), config),
+            sdk: Arc::new(sdk),
+        }
+    }
+
+    /// The resources that `config` names, with region, credentials and endpoints from the environment.
+    pub async fn from_env(config: &Config) -> Self {
+        Self::new(aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await, config)
+    }
+}

@@ -1,0 +1,100 @@
+//! What an installation is told by its environment. The only file that reads it.
+//!
+//! Regions, credentials and endpoints are the AWS SDK's own business: `AWS_REGION`, the usual credential chain, and one
+//! overridable endpoint per service (`AWS_ENDPOINT_URL_DYNAMODB`, `_SQS`, `_S3`, `_SCHEDULER`).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// Names and addresses of an installation's resources.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `HOLDFAST_TABLE`: the DynamoDB table.
+    pub table: String,
+    /// `HOLDFAST_QUEUE_URL`: the work queue.
+    pub queue_url: String,
+    /// `HOLDFAST_QUEUE_ARN`: the same queue, as Scheduler targets name it.
+    pub queue_arn: String,
+    /// `HOLDFAST_DEAD_LETTER_QUEUE_URL`: where messages go that no worker could handle.
+    pub dead_letter_queue_url: String,
+    /// `HOLDFAST_DEAD_LETTER_QUEUE_ARN`: the same, for Scheduler's own failures to deliver.
+    pub dead_letter_queue_arn: String,
+    /// `HOLDFAST_SCHEDULE_GROUP`: the Scheduler group that holds every schedule.
+    pub schedule_group: String,
+    /// `HOLDFAST_SCHEDULE_ROLE_ARN`: the role that lets Scheduler send to the queue.
+    pub schedule_role_arn: String,
+    /// `HOLDFAST_BUCKET`: the installation's own bucket, which `provider: holdfast` storages use.
+    pub bucket: String,
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `HOLDFAST_PUBLIC_URL`: what every link that is handed out starts with; no trailing slash.
+    pub public_url: String,
+    /// `HOLDFAST_DOWNLOAD_ORIGIN`: replaces scheme and authority of presigned links to the installation's own bucket,
+    /// where that bucket is not reachable by itself. Unset on AWS.
+    pub download_origin: Option<String>,
+    /// `HOLDFAST_SEALING_KEY`: 32 bytes, base64; seals secrets and signs download tickets.
+    pub sealing_key: SealingKey,
+}
+
+/// The installation's master key. Debug prints nothing of it.
+#[derive(Clone)]
+pub struct SealingKey(pub [u8; 32]);
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealingKey(…)")
+    }
+}
+
+impl SealingKey {
+    /// Reads 32 bytes in base64; `None` for anything else.
+    pub fn from_base64(text: &str) -> Option<Self> {
+        STANDARD.decode(text.trim()).ok()?.try_into().ok().map(Self)
+    }
+
+    /// The key in base64.
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(self.0)
+    }
+}
+
+/// A variable that is missing or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not set.
+    #[error("environment variable {0} is not set")]
+    Missing(&'static str),
+    /// Set to something else than what it must be.
+    #[error("environment variable {name} must be {expected}")]
+    Unreadable {
+        /// The variable.
+        name: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the environment; the first variable that is missing or unreadable is named.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            table: required("HOLDFAST_TABLE")?,
+            queue_url: required("HOLDFAST_QUEUE_URL")?,
+            queue_arn: required("HOLDFAST_QUEUE_ARN")?,
+            dead_letter_queue_url: required("HOLDFAST_DEAD_LETTER_QUEUE_URL")?,
+            dead_letter_queue_arn: required("HOLDFAST_DEAD_LETTER_QUEUE_ARN")?,
+            schedule_group: required("HOLDFAST_SCHEDULE_GROUP")?,
+            schedule_role_arn: required("HOLDFAST_SCHEDULE_ROLE_ARN")?,
+            bucket: required("HOLDFAST_BUCKET")?,
+            region: required("AWS_REGION")?,
+            public_url: required("HOLDFAST_PUBLIC_URL")?.trim_end_matches('/').to_owned(),
+            download_origin: std::env::var("HOLDFAST_DOWNLOAD_ORIGIN").ok(),
+            sealing_key: SealingKey::from_base64(&required("HOLDFAST_SEALING_KEY")?)
+                .ok_or(ConfigError::Unreadable { name: "HOLDFAST_SEALING_KEY", expected: "32 bytes in base64" })?,
+        })
+    }
+}
+
+fn required(name: &'static str) -> Result<String, ConfigError> {
+    std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(ConfigError::Missing(name))
+}

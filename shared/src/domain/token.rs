@@ -1,0 +1,33 @@
+//! A bearer token and what it may do.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::account::AccountId;
+
+/// Starts every token's text, so that secret scanners can find one that leaked.
+pub const TOKEN_PREFIX: &str = "hfst_";
+
+/// A token as it is kept: its text is shown once and never stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Token {
+    /// Integer id, counted per account.
+    pub id: u64,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What its owner calls it.
+    pub name: String,
+    /// SHA-256 of the whole text, lowercase hex.
+    pub sha256: String,
+    /// What it may do; `*` is everything.
+    pub abilities: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Splits a token's text `hfst_ACCOUNT_SECRET` and answers the account; `None` for any other shape.
+pub fn account_of(text: &str) -> Option<AccountId> {
+    let (account, secret) = text.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
+    (secret.len() == 43).then_some(())?;
+    AccountId::parse(account)
+}

@@ -1,0 +1,31 @@
+//! Use cases: all that the functions and the worker call. One file per noun, each an `impl Service` block.
+//!
+//! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
+//! to another account does not exist.
+
+mod maintenance;
+mod removal;
+mod retention;
+mod runs;
+
+use std::sync::Arc;
+
+pub use maintenance::Report;
+pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
+
+use crate::aws::{Aws, Sealer};
+use crate::clock::SharedClock;
+use crate::config::Config;
+
+/// Everything a use case needs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The installation's resources.
+    pub aws: Aws,
+    /// Seals and opens secrets.
+    pub sealer: Arc<Sealer>,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// Names and addresses.
+    pub config: Arc<Config>,
+}
