@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use s3s::S3ErrorCode;
@@ -77,6 +78,7 @@ impl Catalog {
     /// Opens or makes the catalog. Fails with SQLite's `DatabaseBusy` while another process holds it.
     pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::ZERO)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -121,7 +123,8 @@ impl Tx<'_> {
 
     /// Makes a bucket; answers whether it is new.
     pub(super) fn create_bucket(&self, name: &str, now: i64) -> Result<bool> {
-        let added = self.sql.execute("INSERT OR IGNORE INTO bucket (name, created) VALUES (?, ?)", params![name, now])?;
+        let added =
+            self.sql.execute("INSERT OR IGNORE INTO bucket (name, created) VALUES (?, ?)", params![name, now])?;
         Ok(added == 1)
     }
 
@@ -131,7 +134,8 @@ impl Tx<'_> {
         if self.sql.prepare_cached("SELECT 1 FROM object WHERE bucket = ?")?.exists([name])? {
             return Err(refused(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty"));
         }
-        let files = self.files("SELECT file FROM part JOIN upload ON upload.id = part.upload WHERE bucket = ?", name)?;
+        let files =
+            self.files("SELECT file FROM part JOIN upload ON upload.id = part.upload WHERE bucket = ?", name)?;
         self.free(files);
         self.sql.execute("DELETE FROM upload WHERE bucket = ?", [name])?;
         self.sql.execute("DELETE FROM bucket WHERE name = ?", [name])?;

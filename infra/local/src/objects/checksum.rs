@@ -39,7 +39,12 @@ impl Algorithm {
     /// The algorithm that a request names.
     pub(super) fn parse(name: &ChecksumAlgorithm) -> Result<Self> {
         let known = Self::ALL.into_iter().find(|algorithm| algorithm.name() == name.as_str());
-        known.ok_or_else(|| invalid("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"))
+        known.ok_or_else(|| {
+            invalid(
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+            )
+        })
     }
 
     /// As it stands in header names and messages.
@@ -128,7 +133,9 @@ impl Scheme {
     pub(super) fn choose(algorithm: Option<&ChecksumAlgorithm>, kind: Option<&ChecksumType>) -> Result<Self> {
         let Some(algorithm) = algorithm else {
             if kind.is_some() {
-                return Err(invalid("The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."));
+                return Err(invalid(
+                    "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+                ));
             }
             return Ok(Self { algorithm: Algorithm::Crc64Nvme, kind: Kind::FullObject, declared: false });
         };
@@ -147,7 +154,9 @@ impl Scheme {
         if !possible {
             let (kind, algorithm) = (kind.wire(), algorithm.lower());
             let kind = kind.as_str();
-            return Err(invalid(format!("The {kind} checksum type cannot be used with the {algorithm} checksum algorithm.")));
+            return Err(invalid(format!(
+                "The {kind} checksum type cannot be used with the {algorithm} checksum algorithm."
+            )));
         }
         Ok(Self { algorithm, kind, declared: true })
     }
@@ -274,7 +283,8 @@ pub(super) fn mismatch(algorithm: Algorithm) -> Fault {
 }
 
 fn malformed_trailer() -> Fault {
-    let message = "The request contained trailing data that was not well-formed or did not conform to our published schema.";
+    let message =
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     let mut error = S3Error::with_message(S3ErrorCode::Custom("MalformedTrailerError".into()), message);
     error.set_status_code(http::StatusCode::BAD_REQUEST);
     Fault::Refused(error)
@@ -389,8 +399,7 @@ mod tests {
         let whole = [first.clone(), second.clone(), third.clone()].concat();
         for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
             let scheme = Scheme { algorithm, kind: Kind::FullObject, declared: true };
-            let parts: Vec<_> =
-                [&first, &second, &third].iter().map(|p| (sum(algorithm, p), p.len() as u64)).collect();
+            let parts: Vec<_> = [&first, &second, &third].iter().map(|p| (sum(algorithm, p), p.len() as u64)).collect();
             let assembled = scheme.assemble(parts.iter().map(|(value, size)| (value.as_str(), *size))).unwrap();
             assert_eq!(assembled.value, sum(algorithm, &whole), "{algorithm:?}");
         }

@@ -75,9 +75,9 @@ impl Extent {
             (Some(_), Some(_)) => Err(invalid("Cannot specify both Range header and partNumber query parameter")),
             (None, None) => Ok(Self { bytes: 0..size, partial: false, parts: None }),
             (Some(range), None) => {
-                let bytes = range.check(size).map_err(|_| {
-                    refused(S3ErrorCode::InvalidRange, "The requested range is not satisfiable")
-                })?;
+                let bytes = range
+                    .check(size)
+                    .map_err(|_| refused(S3ErrorCode::InvalidRange, "The requested range is not satisfiable"))?;
                 Ok(Self { bytes, partial: true, parts: None })
             }
             (None, Some(number)) => Self::of_part(segments, number),
@@ -86,8 +86,10 @@ impl Extent {
 
     fn of_part(segments: &[Segment], number: i32) -> Result<Self> {
         let index = segments.iter().position(|segment| segment.number == number).ok_or_else(|| {
-            let mut error =
-                S3Error::with_message(S3ErrorCode::Custom("InvalidPartNumber".into()), "The requested partnumber is not satisfiable");
+            let mut error = S3Error::with_message(
+                S3ErrorCode::Custom("InvalidPartNumber".into()),
+                "The requested partnumber is not satisfiable",
+            );
             error.set_status_code(http::StatusCode::RANGE_NOT_SATISFIABLE);
             Fault::from(error)
         })?;

@@ -135,19 +135,13 @@ impl ObjectStore {
     }
 
     /// Runs `work` where it may block, to its end even if nobody waits for it any more.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> Result<T> + Send + 'static) -> Result<T> {
         let store = self.clone();
         spawn_blocking(move || work(&store)).await?
     }
 
     /// One transaction, run where it may block.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
         self.blocking(move |store| store.transact(work)).await
     }
 }

@@ -44,8 +44,11 @@ pub(super) use headers_of;
 
 /// `aws-chunked` belongs to the transfer, not to the object.
 pub(super) fn stored_encoding(encoding: Option<&str>) -> Option<String> {
-    let kept: Vec<&str> =
-        encoding?.split(',').map(str::trim).filter(|e| !e.is_empty() && !e.eq_ignore_ascii_case("aws-chunked")).collect();
+    let kept: Vec<&str> = encoding?
+        .split(',')
+        .map(str::trim)
+        .filter(|e| !e.is_empty() && !e.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
     (!kept.is_empty()).then(|| kept.join(","))
 }
 
@@ -137,8 +140,8 @@ impl Tx<'_> {
     pub(super) fn segments(&self, object: i64) -> Result<Vec<Segment>> {
         let mut query =
             self.sql.prepare_cached("SELECT number, file, size FROM segment WHERE object = ? ORDER BY number")?;
-        let rows =
-            query.query_map([object], |row| Ok(Segment { number: row.get(0)?, file: row.get(1)?, size: row.get(2)? }))?;
+        let rows = query
+            .query_map([object], |row| Ok(Segment { number: row.get(0)?, file: row.get(1)?, size: row.get(2)? }))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 

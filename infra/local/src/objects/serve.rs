@@ -33,9 +33,12 @@ impl ObjectStore {
     ) -> io::Result<()> {
         let service = self.service(credentials);
         let connections = GracefulShutdown::new();
+        // Ends every connection with this call, however it ends: they hold the store.
+        let cut = CancellationToken::new();
+        let _cut_at_the_end = cut.clone().drop_guard();
         while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => answer(stream, service.clone(), &connections),
+                Ok((stream, _)) => answer(stream, service.clone(), &connections, cut.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the object store could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -50,14 +53,14 @@ impl ObjectStore {
     }
 }
 
-fn answer(stream: TcpStream, service: S3Service, connections: &GracefulShutdown) {
+fn answer(stream: TcpStream, service: S3Service, connections: &GracefulShutdown, cut: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection to the object store will answer in larger steps");
     }
     let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     let connection = connections.watch(connection);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Some(Err(error)) = cut.run_until_cancelled(connection).await {
             tracing::debug!(%error, "a connection to the object store ended early");
         }
     });

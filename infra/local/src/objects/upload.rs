@@ -76,14 +76,16 @@ pub(super) struct Completion {
 pub(super) fn no_such_upload() -> Fault {
     refused(
         S3ErrorCode::NoSuchUpload,
-        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been \
+         aborted or completed.",
     )
 }
 
 fn invalid_part() -> Fault {
     refused(
         S3ErrorCode::InvalidPart,
-        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or \
+         the specified entity tag may not match the part's entity tag.",
     )
 }
 
@@ -185,10 +187,8 @@ impl Tx<'_> {
         let upload = self.require_upload(&wanted.bucket, &wanted.key, &wanted.upload)?;
         let parts = self.chosen_parts(&upload, &wanted.parts)?;
         let object = assemble(upload, &parts, wanted)?;
-        let segments: Vec<Segment> = parts
-            .into_iter()
-            .map(|Part { number, file, size, .. }| Segment { number, file, size })
-            .collect();
+        let segments: Vec<Segment> =
+            parts.into_iter().map(|Part { number, file, size, .. }| Segment { number, file, size }).collect();
         self.put_object((&wanted.bucket, &wanted.key), &object, &segments, &wanted.precondition)?;
         self.remove_upload(&wanted.upload)?;
         Ok(object)
@@ -235,7 +235,8 @@ fn check_part(scheme: Scheme, stored: &Part, wanted: &Wanted) -> Result<()> {
         None if scheme.kind == Kind::Composite => {
             let (algorithm, number) = (scheme.algorithm.lower(), stored.number);
             Err(invalid(format!(
-                "The upload was created using a {algorithm} checksum. The complete request must include the checksum for each part. It was missing for part {number} in the request."
+                "The upload was created using a {algorithm} checksum. The complete request must include the \
+                 checksum for each part. It was missing for part {number} in the request."
             )))
         }
         _ => Ok(()),
@@ -259,7 +260,9 @@ fn assemble(upload: Upload, parts: &[Part], wanted: &Completion) -> Result<Objec
     // A composite checksum may be claimed with or without the number of parts.
     let bare = checksum.value.split('-').next();
     match checksum.algorithm.of(&wanted.sums) {
-        Some(claimed) if claimed != checksum.value && Some(claimed) != bare => return Err(mismatch(checksum.algorithm)),
+        Some(claimed) if claimed != checksum.value && Some(claimed) != bare => {
+            return Err(mismatch(checksum.algorithm));
+        }
         _ => {}
     }
     let etag = checksum::multipart_etag(parts.iter().map(|part| part.etag.as_str())).ok_or_else(invalid_part)?;

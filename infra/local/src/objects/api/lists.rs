@@ -50,9 +50,10 @@ impl ObjectStore {
 /// The size of a page that a client asked for, within what S3 gives.
 pub(super) fn page_limit(asked: Option<i32>, name: &str) -> Result<i32> {
     match asked.unwrap_or(PAGE) {
-        limit if limit < 0 => {
-            Err(refused(S3ErrorCode::InvalidArgument, format!("Argument {name} must be an integer between 0 and 2147483647")))
-        }
+        limit if limit < 0 => Err(refused(
+            S3ErrorCode::InvalidArgument,
+            format!("Argument {name} must be an integer between 0 and 2147483647"),
+        )),
         limit => Ok(limit.min(PAGE)),
     }
 }
@@ -60,9 +61,9 @@ pub(super) fn page_limit(asked: Option<i32>, name: &str) -> Result<i32> {
 /// A continuation token is where its page starts; without one `start-after` counts.
 fn first_key(token: Option<&str>, start_after: Option<&str>) -> Result<Vec<u8>> {
     match (token, start_after) {
-        (Some(token), _) => BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| {
-            refused(S3ErrorCode::InvalidArgument, "The continuation token provided is incorrect")
-        }),
+        (Some(token), _) => BASE64_URL_SAFE_NO_PAD
+            .decode(token)
+            .map_err(|_| refused(S3ErrorCode::InvalidArgument, "The continuation token provided is incorrect")),
         (None, Some(key)) if !key.is_empty() => Ok(after(key.as_bytes())),
         (None, _) => Ok(Vec::new()),
     }

@@ -110,10 +110,7 @@ impl ObjectStore {
         Ok(output)
     }
 
-    pub(super) async fn on_abort_upload(
-        &self,
-        input: AbortMultipartUploadInput,
-    ) -> Result<AbortMultipartUploadOutput> {
+    pub(super) async fn on_abort_upload(&self, input: AbortMultipartUploadInput) -> Result<AbortMultipartUploadOutput> {
         self.run(move |tx| tx.abort_upload(&input.bucket, &input.key, &input.upload_id)).await?;
         Ok(AbortMultipartUploadOutput::default())
     }
@@ -144,18 +141,14 @@ impl ObjectStore {
         })
     }
 
-    pub(super) async fn on_list_uploads(
-        &self,
-        input: ListMultipartUploadsInput,
-    ) -> Result<ListMultipartUploadsOutput> {
+    pub(super) async fn on_list_uploads(&self, input: ListMultipartUploadsInput) -> Result<ListMultipartUploadsOutput> {
         if input.delimiter.as_ref().is_some_and(|delimiter| !delimiter.is_empty()) {
             return Err(refused(S3ErrorCode::NotImplemented, "uploads cannot be grouped by a delimiter here"));
         }
         let limit = page_limit(input.max_uploads, "max-uploads")?;
         let after = marker(&input);
         let (bucket, prefix) = (input.bucket.clone(), input.prefix.clone().unwrap_or_default());
-        let listed =
-            self.run(move |tx| tx.uploads(&bucket, &prefix, (&after.0, &after.1), i64::from(limit) + 1));
+        let listed = self.run(move |tx| tx.uploads(&bucket, &prefix, (&after.0, &after.1), i64::from(limit) + 1));
         let mut uploads = listed.await?;
         let truncated = cut(&mut uploads, limit);
         let escape = Escape::of(input.encoding_type.as_ref());

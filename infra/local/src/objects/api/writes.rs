@@ -4,9 +4,7 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request};
 
 use crate::objects::ObjectStore;
-use crate::objects::checksum::{
-    Algorithm, Checksum as ObjectChecksum, Claim, Kind, set_sums, sums_of, verify_md5,
-};
+use crate::objects::checksum::{Algorithm, Checksum as ObjectChecksum, Claim, Kind, set_sums, sums_of, verify_md5};
 use crate::objects::conditions::{Conditions, wire_time};
 use crate::objects::fault::{Result, invalid, refused};
 use crate::objects::object::{Headers, Object as Stored, Precondition, Segment, headers_of};
@@ -66,7 +64,10 @@ impl ObjectStore {
         let source = (bucket.to_string(), key.to_string());
         let replaced = replaced_headers(&input)?;
         if replaced.is_none() && source.0 == input.bucket && source.1 == input.key {
-            return Err(invalid("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."));
+            return Err(invalid(
+                "This copy request is illegal because it is trying to copy an object to itself without changing \
+                 the object's metadata, storage class, website redirect location or encryption attributes.",
+            ));
         }
         let algorithm = input.checksum_algorithm.as_ref().map(Algorithm::parse).transpose()?;
         let conditions = Conditions {
@@ -120,7 +121,8 @@ impl ObjectStore {
             }
             Ok(keys)
         });
-        let deleted = deleted.await?.into_iter().map(|key| DeletedObject { key: Some(key), ..DeletedObject::default() });
+        let deleted =
+            deleted.await?.into_iter().map(|key| DeletedObject { key: Some(key), ..DeletedObject::default() });
         let deleted = (!quiet).then(|| deleted.collect());
         Ok(DeleteObjectsOutput { deleted, ..DeleteObjectsOutput::default() })
     }
