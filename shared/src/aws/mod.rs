@@ -1,5 +1,6 @@
 //! One concrete struct per AWS resource. SDK types stop here: nothing above this module names one.
 
+pub mod objects;
 mod queue;
 mod scheduler;
 mod sealer;
@@ -7,6 +8,7 @@ pub mod table;
 
 use std::sync::Arc;
 
+pub use objects::Objects;
 pub use queue::{Queue, Received};
 pub use scheduler::{ScheduleEntry, Scheduler};
 pub use sealer::{KeySealer, Sealer};
