@@ -7,6 +7,7 @@ pub mod expression;
 pub mod job;
 pub mod message;
 pub mod recipe;
+pub mod retry;
 pub mod schedule;
 pub mod sealed;
 pub mod server;
