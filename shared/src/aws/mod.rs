@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 pub use queue::{Queue, Received};
 pub use scheduler::{ScheduleEntry, Scheduler};
-pub use sealer::{KeySealer, Sealer};
+pub use sealer::Sealer;
+pub(crate) use sealer::derive;
 pub use table::Table;
 
 use crate::config::Config;

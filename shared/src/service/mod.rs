@@ -15,7 +15,7 @@ pub struct Service {
     /// The installation's resources.
     pub aws: Aws,
     /// Seals and opens secrets.
-    pub sealer: Arc<dyn Sealer>,
+    pub sealer: Arc<Sealer>,
     /// Tells the time.
     pub clock: SharedClock,
     /// Names and addresses.
