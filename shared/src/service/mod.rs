@@ -3,7 +3,17 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod conflict;
+mod listing;
+mod ready;
+mod servers;
+mod ssh_keys;
+mod storages;
+mod tokens;
+
 use std::sync::Arc;
+
+pub use listing::Listing;
 
 use crate::aws::{Aws, Sealer};
 use crate::clock::SharedClock;
