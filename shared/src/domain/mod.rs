@@ -5,6 +5,7 @@ pub mod backup;
 pub mod check;
 pub mod host;
 pub mod host_key;
+pub mod expression;
 pub mod job;
 pub mod message;
 pub mod recipe;
