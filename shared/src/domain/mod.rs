@@ -3,6 +3,8 @@
 pub mod account;
 pub mod backup;
 pub mod check;
+pub mod host;
+pub mod host_key;
 pub mod expression;
 pub mod job;
 pub mod message;

@@ -3,13 +3,21 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod conflict;
+mod listing;
 mod maintenance;
+mod ready;
 mod removal;
 mod retention;
 mod runs;
+mod servers;
+mod ssh_keys;
+mod storages;
+mod tokens;
 
 use std::sync::Arc;
 
+pub use listing::Listing;
 pub use maintenance::Report;
 pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
 

@@ -3,6 +3,7 @@
 //! Records are the domain types as `serde_dynamo` writes them, flat, beside key and index attributes. The account stands
 //! first in every key. Nothing scans; a page costs the page.
 
+mod accounts;
 mod backups;
 mod counters;
 mod definition;
@@ -12,6 +13,10 @@ pub(crate) mod keys;
 mod logs;
 mod outbox;
 mod seats;
+mod servers;
+mod ssh_keys;
+mod storages;
+mod users;
 mod watches;
 
 use std::collections::HashMap;
