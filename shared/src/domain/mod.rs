@@ -3,6 +3,7 @@
 pub mod account;
 pub mod backup;
 pub mod check;
+pub mod expression;
 pub mod job;
 pub mod message;
 pub mod recipe;

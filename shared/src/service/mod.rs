@@ -3,7 +3,15 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod maintenance;
+mod removal;
+mod retention;
+mod runs;
+
 use std::sync::Arc;
+
+pub use maintenance::Report;
+pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
 
 use crate::aws::{Aws, Sealer};
 use crate::clock::SharedClock;
