@@ -3,13 +3,19 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod backups;
+mod jobs;
 mod maintenance;
+mod outbox;
 mod removal;
 mod retention;
 mod runs;
+mod schedules;
 
 use std::sync::Arc;
 
+pub use backups::{BackupDetail, LogPosition, LogText};
+pub use jobs::{JobDetail, JobFilter};
 pub use maintenance::Report;
 pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
 
