@@ -3,9 +3,10 @@
 pub mod account;
 pub mod backup;
 pub mod check;
+pub mod expression;
+pub mod field;
 pub mod host;
 pub mod host_key;
-pub mod expression;
 pub mod job;
 pub mod message;
 pub mod recipe;

@@ -100,15 +100,17 @@ impl Table {
         self.transact(writes).await
     }
 
-    /// One page of the account's jobs.
-    pub(crate) async fn list_jobs(
+    /// The first `size` jobs after `after` that pass; see [`Table::find`].
+    pub(crate) async fn find_jobs(
         &self,
         account: &AccountId,
         order: Order,
-        limit: i32,
+        size: usize,
         after: Option<&Cursor>,
+        passes: impl Fn(&Job) -> bool,
     ) -> Result<Page<Job>> {
-        self.page(Query { order, limit, after, ..Query::of(keys::jobs(account)) }).await
+        let place = |job: &Job| (keys::job(account, job.id), job_indexes(job).to_vec());
+        self.find(Query { order, after, ..Query::of(keys::jobs(account)) }, size, passes, place).await
     }
 }
 

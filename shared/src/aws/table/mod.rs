@@ -42,6 +42,9 @@ pub use watches::{MISSED_AFTER_SECS, Watch};
 
 use crate::error::{Error, Result};
 
+/// How many pages a listing reads at most for one page of its own.
+const MAX_READS: u32 = 50;
+
 /// A stored item: attribute names and values.
 pub type Item = HashMap<String, AttributeValue>;
 
@@ -206,6 +209,39 @@ impl Table {
         Ok(Page { records, next: answer.last_evaluated_key.map(Cursor::of) })
     }
 
+    /// The first `size` records of a query that pass, and where to go on after the last of them.
+    ///
+    /// It stops early after [`MAX_READS`] pages; then fewer are answered, and there is a next page all the same. `place`
+    /// tells a record's key and index attributes.
+    pub(crate) async fn find<T: DeserializeOwned>(
+        &self,
+        query: Query<'_>,
+        size: usize,
+        passes: impl Fn(&T) -> bool,
+        place: impl Fn(&T) -> (Key, Vec<(&'static str, String)>),
+    ) -> Result<Page<T>> {
+        let index = query.order.by.index();
+        // One more than asked for tells whether there is a next page.
+        let mut limit = i32::try_from(size + 1).map_err(Error::internal)?;
+        let mut after = query.after.cloned();
+        let mut records = Vec::new();
+        for _ in 0..MAX_READS {
+            let page = self.page::<T>(Query { limit, after: after.as_ref(), ..query.clone() }).await?;
+            records.extend(page.records.into_iter().filter(|record| passes(record)));
+            if records.len() > size {
+                records.truncate(size);
+                let next = records.last().map(|last| Cursor::at(place(last), index));
+                return Ok(Page { records, next });
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+            limit = limit.max(100);
+        }
+        Ok(Page { records, next: after })
+    }
+
     /// Every record of a query, page by page. Only for what stays small.
     pub(crate) async fn all<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Vec<T>> {
         let mut records = Vec::new();
@@ -300,6 +336,13 @@ impl Cursor {
             _ => None,
         };
         Self(key.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect())
+    }
+
+    /// Right after the record of that key, with those attributes, in that index.
+    fn at((key, attributes): (Key, Vec<(&'static str, String)>), index: Option<&str>) -> Self {
+        let sorted = attributes.into_iter().filter(|(name, _)| Some(*name) == index);
+        let sorted = sorted.map(|(name, text)| (name.to_owned(), text));
+        Self([("pk".to_owned(), key.pk), ("sk".to_owned(), key.sk)].into_iter().chain(sorted).collect())
     }
 
     fn attributes(&self) -> Item {
