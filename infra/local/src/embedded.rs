@@ -7,7 +7,7 @@ use std::path::Path;
 
 use holdfast_shared::aws::Endpoints;
 use holdfast_shared::clock::SharedClock;
-use holdfast_shared::config::Config;
+use holdfast_shared::config::{Config, DEFAULT_REQUESTS_PER_SECOND};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -118,6 +118,8 @@ impl EmbeddedAws {
             public_url: public_url.to_owned(),
             download_origin: Some(format!("{public_url}/objects")),
             sealing_key: self.data.keys().sealing.clone(),
+            requests_per_second: DEFAULT_REQUESTS_PER_SECOND,
+            allow_http_storages: true,
         }
     }
 

@@ -22,6 +22,7 @@ mod send;
 mod settings;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,6 +61,12 @@ impl QueueStore {
     pub fn open(dir: &Path, clock: SharedClock) -> rusqlite::Result<Self> {
         let database = Database::open(&dir.join("queue.sqlite"))?;
         Ok(Self(Arc::new(Store { database, clock, changed: Notify::new() })))
+    }
+
+    /// Makes a queue with these attributes; one that is there with the same is left as it is.
+    pub async fn create_queue(&self, name: &str, attributes: BTreeMap<String, String>) -> Result<(), Fault> {
+        let name = name.to_owned();
+        self.transact(move |db, now| admin::create(db, now, &name, attributes)).await
     }
 
     /// Runs `work` in one transaction, off the async threads; an error rolls it back. Whatever changes wakes waiters.
