@@ -8,14 +8,14 @@ use holdfast_shared::clock::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{CANNOT_START, FAILED, Serve, end};
-use crate::stack::{Stack, StackOptions, worker_options};
+use crate::stack::{Stack, StackOptions};
 
 /// Runs everything until SIGTERM or SIGINT, then ends cleanly.
 pub(crate) async fn run(serve: Serve) -> ExitCode {
     let options = StackOptions {
         listen: serve.listen,
         public_url: serve.public_url,
-        worker: Some(worker_options(serve.workers)),
+        worker: Some(holdfast_worker::consumer::ConsumerOptions),
         maintenance: true,
     };
     let has_own_url = options.public_url.is_some();
