@@ -22,6 +22,7 @@ mod send;
 mod settings;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ use crate::fault::Fault;
 use database::Database;
 pub(crate) use database::{json, json_column};
 
-pub use admin::queue_arn;
+pub use admin::{queue_arn, queue_url};
 pub use message::{AttributeValue, Outgoing};
 pub use send::send_to;
 
@@ -62,6 +63,12 @@ impl QueueStore {
         Ok(Self(Arc::new(Store { database, clock, changed: Notify::new() })))
     }
 
+    /// Makes the queue, or gives the one of that name these attributes; for the start of an installation.
+    pub async fn ensure_queue(&self, name: &str, attributes: BTreeMap<String, String>) -> Result<(), Fault> {
+        let name = name.to_owned();
+        self.transact(move |db, now| admin::ensure(db, now, &name, attributes)).await
+    }
+
     /// Runs `work` in one transaction, off the async threads; an error rolls it back. Whatever changes wakes waiters.
     pub(crate) async fn transact<T: Send + 'static>(
         &self,
@@ -69,8 +76,8 @@ impl QueueStore {
     ) -> Result<T, Fault> {
         let store = self.0.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let now = store.clock.now();
-            let (answer, changed) = store.database.transact(|db| work(db, now))?;
+            // The clock is read under the lock, so that what was committed is never from the future.
+            let (answer, changed) = store.database.transact(|db| work(db, store.clock.now()))?;
             if changed {
                 store.changed.notify_waiters();
             }
