@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod messaging;
 mod s3;
 mod scheduler;

@@ -121,7 +121,10 @@ async fn queues_are_found_counted_emptied_and_deleted() {
     let url = create().await.unwrap().queue_url.unwrap();
     assert_eq!(create().await.unwrap().queue_url.unwrap(), url);
     assert_eq!(aws.sqs.get_queue_url().queue_name(&name).send().await.unwrap().queue_url.unwrap(), url);
-    assert_eq!(aws.sqs.list_queues().queue_name_prefix(&name).send().await.unwrap().queue_urls(), [url.clone()]);
+    assert_eq!(
+        aws.sqs.list_queues().queue_name_prefix(&name).send().await.unwrap().queue_urls(),
+        std::slice::from_ref(&url)
+    );
     aws.send(&url, "a").await;
     let attributes = aws.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
     let attributes = attributes.send().await.unwrap().attributes.unwrap();

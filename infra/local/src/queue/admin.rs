@@ -12,6 +12,9 @@ use super::settings::{Settings, no_fifo};
 use super::{ACCOUNT, REGION};
 use crate::fault::Fault;
 
+/// A queue's attributes by name, as the wire has them.
+pub(super) type Attributes = BTreeMap<String, String>;
+
 /// A queue's row.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -43,7 +46,7 @@ pub(super) struct Asked {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Change {
     queue_url: String,
-    attributes: BTreeMap<String, String>,
+    attributes: Attributes,
 }
 
 /// `ListQueues`.
@@ -59,6 +62,11 @@ pub(super) struct Listing {
 /// The ARN of the queue of that name.
 pub fn queue_arn(name: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
+}
+
+/// The queue's URL under the address that SQS is served at (`http://127.0.0.1:1234`).
+pub fn queue_url(base: &str, name: &str) -> String {
+    format!("{base}/{ACCOUNT}/{name}")
 }
 
 impl Queue {
@@ -90,7 +98,7 @@ impl Queue {
     }
 
     /// Every attribute that `GetQueueAttributes` knows.
-    fn attributes(&self, db: &Connection, now: Timestamp) -> Result<BTreeMap<String, String>, Fault> {
+    fn attributes(&self, db: &Connection, now: Timestamp) -> Result<Attributes, Fault> {
         let count = |filter: &str| -> rusqlite::Result<i64> {
             let sql = format!("SELECT count(*) FROM messages WHERE queue = ?1 AND visible_ms {filter}");
             db.prepare_cached(&sql)?.query_row((self.id, now.as_millisecond()), |row| row.get(0))
@@ -111,21 +119,42 @@ impl Queue {
 }
 
 /// Makes a queue, or finds the one of that name if it has the same attributes.
-pub fn create(db: &Connection, now: Timestamp, name: &str, attributes: BTreeMap<String, String>) -> Result<(), Fault> {
-    check_name(name)?;
-    let mut settings = Settings::default();
+pub(super) fn create(db: &Connection, now: Timestamp, name: &str, attributes: Attributes) -> Result<(), Fault> {
     let asked = Settings::parse(attributes)?;
-    if let Some(queue) = Queue::by_name(db, name)? {
-        return queue.settings.differs_in(&asked).map_or(Ok(()), |attribute| Err(exists(attribute)));
+    match Queue::by_name(db, name)? {
+        Some(queue) => queue.settings.differs_in(&asked).map_or(Ok(()), |attribute| Err(exists(attribute))),
+        None => insert(db, now, name, asked),
     }
+}
+
+/// Makes a queue, or changes the one of that name.
+pub(super) fn ensure(db: &Connection, now: Timestamp, name: &str, attributes: Attributes) -> Result<(), Fault> {
+    let asked = Settings::parse(attributes)?;
+    match Queue::by_name(db, name)? {
+        Some(queue) => apply(db, now, queue, asked),
+        None => insert(db, now, name, asked),
+    }
+}
+
+fn insert(db: &Connection, now: Timestamp, name: &str, asked: Settings) -> Result<(), Fault> {
+    check_name(name)?;
+    check_dead_letter_queue(db, name, &asked)?;
+    let mut settings = Settings::default();
     settings.apply(asked);
-    check_dead_letter_queue(db, name, &settings)?;
     let insert = "INSERT INTO queues (name, settings, created_s, modified_s) VALUES (?1, ?2, ?3, ?3)";
     db.prepare_cached(insert)?.execute((name, json(&settings)?, now.as_second()))?;
     Ok(())
 }
 
-pub(super) fn attributes(db: &Connection, now: Timestamp, asked: &Asked) -> Result<BTreeMap<String, String>, Fault> {
+fn apply(db: &Connection, now: Timestamp, mut queue: Queue, asked: Settings) -> Result<(), Fault> {
+    check_dead_letter_queue(db, &queue.name, &asked)?;
+    queue.settings.apply(asked);
+    let update = "UPDATE queues SET settings = ?2, modified_s = ?3 WHERE id = ?1";
+    db.prepare_cached(update)?.execute((queue.id, json(&queue.settings)?, now.as_second()))?;
+    Ok(())
+}
+
+pub(super) fn attributes(db: &Connection, now: Timestamp, asked: &Asked) -> Result<Attributes, Fault> {
     let mut all = Queue::by_url(db, &asked.queue_url)?.attributes(db, now)?;
     if !asked.attribute_names.iter().any(|name| name == "All") {
         all.retain(|name, _| asked.attribute_names.contains(name));
@@ -134,12 +163,7 @@ pub(super) fn attributes(db: &Connection, now: Timestamp, asked: &Asked) -> Resu
 }
 
 pub(super) fn change(db: &Connection, now: Timestamp, change: Change) -> Result<(), Fault> {
-    let mut queue = Queue::by_url(db, &change.queue_url)?;
-    queue.settings.apply(Settings::parse(change.attributes)?);
-    check_dead_letter_queue(db, &queue.name, &queue.settings)?;
-    let update = "UPDATE queues SET settings = ?2, modified_s = ?3 WHERE id = ?1";
-    db.prepare_cached(update)?.execute((queue.id, json(&queue.settings)?, now.as_second()))?;
-    Ok(())
+    apply(db, now, Queue::by_url(db, &change.queue_url)?, Settings::parse(change.attributes)?)
 }
 
 /// Deletes the queue with all its messages.

@@ -35,7 +35,7 @@ use crate::fault::Fault;
 use database::Database;
 pub(crate) use database::{json, json_column};
 
-pub use admin::queue_arn;
+pub use admin::{queue_arn, queue_url};
 pub use message::{AttributeValue, Outgoing};
 pub use send::send_to;
 
@@ -63,10 +63,10 @@ impl QueueStore {
         Ok(Self(Arc::new(Store { database, clock, changed: Notify::new() })))
     }
 
-    /// Makes a queue with these attributes; one that is there with the same is left as it is.
-    pub async fn create_queue(&self, name: &str, attributes: BTreeMap<String, String>) -> Result<(), Fault> {
+    /// Makes the queue, or gives the one of that name these attributes; for the start of an installation.
+    pub async fn ensure_queue(&self, name: &str, attributes: BTreeMap<String, String>) -> Result<(), Fault> {
         let name = name.to_owned();
-        self.transact(move |db, now| admin::create(db, now, &name, attributes)).await
+        self.transact(move |db, now| admin::ensure(db, now, &name, attributes)).await
     }
 
     /// Runs `work` in one transaction, off the async threads; an error rolls it back. Whatever changes wakes waiters.
@@ -76,8 +76,8 @@ impl QueueStore {
     ) -> Result<T, Fault> {
         let store = self.0.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let now = store.clock.now();
-            let (answer, changed) = store.database.transact(|db| work(db, now))?;
+            // The clock is read under the lock, so that what was committed is never from the future.
+            let (answer, changed) = store.database.transact(|db| work(db, store.clock.now()))?;
             if changed {
                 store.changed.notify_waiters();
             }

@@ -10,7 +10,7 @@ const URL: &str = "http://localhost/000000000000/work";
 /// One call, as the wire makes it.
 pub(crate) async fn act(store: &QueueStore, action: &str, request: Value) -> Result<Value, Fault> {
     let body = Bytes::from(request.to_string());
-    wire::act(store, &CancellationToken::new(), action, "http://localhost/000000000000".to_owned(), &body).await
+    wire::act(store, &CancellationToken::new(), action, "http://localhost".to_owned(), &body).await
 }
 
 /// Makes a queue of that name, with these attributes.
@@ -287,6 +287,17 @@ async fn creating_again_finds_the_queue_unless_it_differs() {
     let fifo = bench.act("CreateQueue", json!({"QueueName": "work.fifo"})).await;
     assert_eq!(code(fifo), "AWS.SimpleQueueService.UnsupportedOperation");
     assert_eq!(code(bench.act("CreateQueue", json!({"QueueName": "a b"})).await), "InvalidParameterValue");
+}
+
+#[tokio::test]
+async fn ensuring_changes_what_is_there() {
+    let bench = Bench::new(json!({})).await;
+    let attributes = |seconds: &str| BTreeMap::from([("VisibilityTimeout".to_owned(), seconds.to_owned())]);
+    bench.store.ensure_queue("work", attributes("60")).await.unwrap();
+    bench.store.ensure_queue("new", attributes("60")).await.unwrap();
+    assert_eq!(code(bench.store.ensure_queue("new", attributes("x")).await), "InvalidAttributeValue");
+    let asked = json!({"AttributeNames": ["VisibilityTimeout"]});
+    assert_eq!(bench.act("GetQueueAttributes", asked).await.unwrap()["Attributes"], json!(attributes("60")));
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! AWS JSON 1.0 as the SQS SDKs speak it: `POST /` with the action in `X-Amz-Target`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::{self, Queue};
-use super::{ACCOUNT, QueueStore, receipt, send};
+use super::{QueueStore, receipt, send};
 use crate::fault::Fault;
 use crate::signature::{self, Credentials};
 
@@ -27,7 +26,7 @@ use crate::signature::{self, Credentials};
 struct Create {
     queue_name: String,
     #[serde(default)]
-    attributes: BTreeMap<String, String>,
+    attributes: admin::Attributes,
 }
 
 /// `GetQueueUrl`.
@@ -55,7 +54,7 @@ async fn handle(
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let target = text(header::HeaderName::from_static("x-amz-target"));
     // The port changes with every start, so a URL is made from the address that the client itself used.
-    let base = format!("http://{}/{ACCOUNT}", text(header::HOST));
+    let base = format!("http://{}", text(header::HOST));
     let action = target.strip_prefix("AmazonSQS.").unwrap_or_default();
     let answer = act(&store, &closing, action, base, &body).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-amz-json-1.0")], answer.to_string()).into_response())
@@ -68,7 +67,7 @@ pub(super) async fn act(
     base: String,
     body: &Bytes,
 ) -> Result<Value, Fault> {
-    let url = move |name: &str| json!({"QueueUrl": format!("{base}/{name}")});
+    let url = move |name: &str| json!({"QueueUrl": admin::queue_url(&base, name)});
     match action {
         "CreateQueue" => {
             call(store, body, move |db, now, asked: Create| {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
@@ -16,6 +17,9 @@ use super::store::{Listing, Put};
 use super::{SchedulerStore, group, schedule, store, validation};
 use crate::fault::Fault;
 use crate::signature::{self, Credentials};
+
+/// A query that may turn out unreadable.
+type Asked<T> = Result<Query<T>, QueryRejection>;
 
 type Answer = Result<Json<Value>, Fault>;
 
@@ -66,23 +70,22 @@ async fn update_schedule(State(store): State<SchedulerStore>, Path(name): Path<S
     store.write(move |db, now| store::update(db, now, &name, &put)).await
 }
 
-async fn get_schedule(
-    State(store): State<SchedulerStore>,
-    Path(name): Path<String>,
-    Query(InGroup { group_name }): Query<InGroup>,
-) -> Answer {
+async fn get_schedule(State(store): State<SchedulerStore>, Path(name): Path<String>, query: Asked<InGroup>) -> Answer {
+    let InGroup { group_name } = asked(query)?;
     store.read(move |db| store::get(db, &group_name, &name)).await
 }
 
 async fn delete_schedule(
     State(store): State<SchedulerStore>,
     Path(name): Path<String>,
-    Query(InGroup { group_name }): Query<InGroup>,
+    query: Asked<InGroup>,
 ) -> Answer {
+    let InGroup { group_name } = asked(query)?;
     store.write(move |db, _| store::delete(db, &group_name, &name)).await
 }
 
-async fn list_schedules(State(store): State<SchedulerStore>, Query(listing): Query<Listing>) -> Answer {
+async fn list_schedules(State(store): State<SchedulerStore>, query: Asked<Listing>) -> Answer {
+    let listing = asked(query)?;
     store.read(move |db| store::list(db, &listing)).await
 }
 
@@ -98,10 +101,18 @@ async fn delete_group(State(store): State<SchedulerStore>, Path(name): Path<Stri
     store.write(move |db, _| group::delete(db, &name)).await
 }
 
-async fn list_groups(State(store): State<SchedulerStore>, Query(listing): Query<Listing>) -> Answer {
+async fn list_groups(State(store): State<SchedulerStore>, query: Asked<Listing>) -> Answer {
+    let listing = asked(query)?;
     store.read(move |db| group::list(db, &listing)).await
 }
 
 fn parse<R: DeserializeOwned>(body: &Bytes) -> Result<R, Fault> {
     serde_json::from_slice(body).map_err(|error| validation(format!("1 validation error detected: {error}.")))
+}
+
+fn asked<T>(query: Asked<T>) -> Result<T, Fault> {
+    match query {
+        Ok(Query(query)) => Ok(query),
+        Err(rejection) => Err(validation(format!("1 validation error detected: {}.", rejection.body_text()))),
+    }
 }
