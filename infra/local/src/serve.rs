@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdfast_shared::clock::SystemClock;
+use holdfast_worker::consumer::ConsumerOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{CANNOT_START, FAILED, Serve, end};
@@ -15,7 +16,7 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
     let options = StackOptions {
         listen: serve.listen,
         public_url: serve.public_url,
-        worker: Some(holdfast_worker::consumer::ConsumerOptions),
+        worker: Some(worker_options(serve.workers)),
         maintenance: true,
     };
     let has_own_url = options.public_url.is_some();
@@ -44,4 +45,9 @@ pub(crate) async fn asked_to_end() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// The worker of one process.
+pub(crate) fn worker_options(parallel: u16) -> ConsumerOptions {
+    let _ = parallel; ConsumerOptions
 }
