@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::account::AccountId;
 use super::recipe::Recipe;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, ScheduleStatus};
 
 /// Where the dump runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,4 +59,12 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// Counts edits: each one states the revision that it read, and loses to an edit in between.
     pub revision: u64,
+}
+
+impl Job {
+    /// One of its schedules, if that fires: neither the job nor the schedule is paused.
+    pub fn active_schedule(&self, id: u64) -> Option<&Schedule> {
+        let fires = |schedule: &&Schedule| schedule.id == id && schedule.status == ScheduleStatus::Active;
+        self.schedules.iter().find(fires).filter(|_| self.paused_at.is_none())
+    }
 }

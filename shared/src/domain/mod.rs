@@ -3,8 +3,12 @@
 pub mod account;
 pub mod backup;
 pub mod check;
+<<<<<<< HEAD
 pub mod host;
 pub mod host_key;
+=======
+pub mod expression;
+>>>>>>> main
 pub mod job;
 pub mod message;
 pub mod recipe;

@@ -1,30 +1,17 @@
 //! What to do when a conditional write is refused: look again, try again, or say who stands in the way.
 
-use std::time::Duration;
-
-use rand::Rng;
+pub(super) use super::runs::{contended, pause};
 
 use super::Service;
 use crate::aws::table::{Order, SortBy};
 use crate::domain::account::AccountId;
 use crate::domain::job::Job;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// How often a write that lost to another one is tried again.
 pub(super) const TRIES: u32 = 10;
 /// How many users of a thing a conflict names.
 pub(super) const MAX_NAMED: usize = 5;
-
-/// Lets the other write finish.
-pub(super) async fn pause() {
-    let wait_ms = rand::rng().random_range(5..50);
-    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-}
-
-/// The record is being written to by too many at once.
-pub(super) fn contended() -> Error {
-    Error::new(ErrorKind::Unavailable, "this is being changed by others right now; try again shortly")
-}
 
 /// A thing that cannot go or change because others use it.
 pub(super) fn in_use(what: &str, user: &str, names: &[String]) -> Error {

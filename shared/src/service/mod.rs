@@ -5,7 +5,11 @@
 
 mod conflict;
 mod listing;
+mod maintenance;
 mod ready;
+mod removal;
+mod retention;
+mod runs;
 mod servers;
 mod ssh_keys;
 mod storages;
@@ -14,6 +18,8 @@ mod tokens;
 use std::sync::Arc;
 
 pub use listing::Listing;
+pub use maintenance::Report;
+pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
 
 use crate::aws::{Aws, Sealer};
 use crate::clock::SharedClock;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::counters::count_backup;
 use super::keys::{self, sortable, sorted_by};
-use super::{Condition, Cursor, Due, Order, Page, Query, Table, Update, Write, Written, value};
+use super::{Condition, Cursor, Due, Order, Page, Query, SortBy, Table, Update, Write, Written, value};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Status};
 use crate::error::Result;
@@ -162,6 +162,12 @@ impl Table {
         self.transact(vec![gone, count_backup(&backup.account, backup.job, -1)]).await
     }
 
+    /// Every backup of a job that has objects, oldest first: costs only those, whatever the job has run.
+    pub(crate) async fn stored_backups(&self, account: &AccountId, job: Uuid) -> Result<Vec<Backup>> {
+        let order = Order { by: SortBy::Stored, descending: false };
+        self.all(Query { order, ..Query::of(keys::backups(account, job)) }).await
+    }
+
     /// One page of a job's backups. A page reads at most `limit` items, so with a filter it may answer fewer, or none,
     /// and still have a next one.
     pub(crate) async fn list_backups(
@@ -203,8 +209,11 @@ fn put_backup(backup: &Backup) -> Result<Write> {
         ("by_ran", at(backup.started_at)),
         ("by_changed", at(backup.completed_at)),
     ];
+    if !backup.copies.is_empty() {
+        more.push(("by_stored", at(backup.completed_at)));
+    }
     let due = match backup.status {
-        Status::Pending => Some((Due::Pending, backup.heartbeat_at.unwrap_or(backup.created_at))),
+        Status::Pending => Some((Due::Pending, backup.retry_at.unwrap_or(backup.created_at))),
         Status::Running => backup.lease_until.map(|until| (Due::Lease, until)),
         _ => None,
     };

@@ -91,6 +91,8 @@ pub enum SortBy {
     Created,
     /// `by_changed`: when a job was edited, when a backup ended.
     Changed,
+    /// `by_stored`: when a backup ended, only of those that have objects.
+    Stored,
 }
 
 impl SortBy {
@@ -102,6 +104,7 @@ impl SortBy {
             Self::Ran => Some("by_ran"),
             Self::Created => Some("by_created"),
             Self::Changed => Some("by_changed"),
+            Self::Stored => Some("by_stored"),
         }
     }
 }
@@ -203,12 +206,12 @@ impl Table {
         Ok(Page { records, next: answer.last_evaluated_key.map(Cursor::of) })
     }
 
-    /// Every record of a partition, page by page. Only for partitions that stay small.
-    pub(crate) async fn all<T: DeserializeOwned>(&self, pk: String) -> Result<Vec<T>> {
+    /// Every record of a query, page by page. Only for what stays small.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Vec<T>> {
         let mut records = Vec::new();
         let mut after = None;
         loop {
-            let page = self.page::<T>(Query { after: after.as_ref(), ..Query::of(pk.clone()) }).await?;
+            let page = self.page::<T>(Query { after: after.as_ref(), ..query.clone() }).await?;
             records.extend(page.records);
             match page.next {
                 Some(next) => after = Some(next),
@@ -248,6 +251,8 @@ pub enum Due {
     Watch,
     /// Deleted jobs whose objects still exist.
     DeletedJob,
+    /// Storages, by when they are next walked for objects that no record names.
+    Sweep,
 }
 
 impl Due {
@@ -258,11 +263,13 @@ impl Due {
             Self::Lease => "LEASE",
             Self::Watch => "WATCH",
             Self::DeletedJob => "DELETED_JOB",
+            Self::Sweep => "SWEEP",
         }
     }
 }
 
 /// One page's worth of a partition.
+#[derive(Debug, Clone)]
 pub(crate) struct Query<'a> {
     /// The partition.
     pub pk: String,
