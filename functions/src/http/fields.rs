@@ -19,6 +19,9 @@ use shared::{Error, FieldErrors, Result};
 
 use super::tree::Tree;
 
+/// How long a name of anything may be.
+pub const MAX_NAME_CHARS: usize = 255;
+
 /// Reads members of an object and remembers what was wrong with each. Members that nobody asks for are ignored.
 ///
 /// Forms know only text, so text that spells a number or a boolean is taken for one wherever it comes from. `null` and

@@ -4,18 +4,26 @@
 //! to another account does not exist.
 
 mod backups;
+mod conflict;
 mod jobs;
+mod listing;
 mod maintenance;
 mod outbox;
+mod ready;
 mod removal;
 mod retention;
 mod runs;
 mod schedules;
+mod servers;
+mod ssh_keys;
+mod storages;
+mod tokens;
 
 use std::sync::Arc;
 
 pub use backups::{BackupDetail, LogPosition, LogText};
 pub use jobs::{JobDetail, JobFilter};
+pub use listing::Listing;
 pub use maintenance::Report;
 pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
 

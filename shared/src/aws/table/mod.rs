@@ -3,6 +3,7 @@
 //! Records are the domain types as `serde_dynamo` writes them, flat, beside key and index attributes. The account stands
 //! first in every key. Nothing scans; a page costs the page.
 
+mod accounts;
 mod backups;
 mod counters;
 mod definition;
@@ -12,6 +13,10 @@ pub(crate) mod keys;
 mod logs;
 mod outbox;
 mod seats;
+mod servers;
+mod ssh_keys;
+mod storages;
+mod users;
 mod watches;
 
 use std::collections::HashMap;
@@ -175,6 +180,9 @@ impl Table {
 
     /// One page of a partition: at most `limit` items are read, strongly consistent.
     pub(crate) async fn page<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Page<T>> {
+        if query.after.is_some_and(|after| !after.is_in(&query.pk) || !after.is_of(query.order.by)) {
+            return Err(Error::invalid("cursor", "is not a cursor of this list"));
+        }
         let mut expressions = expression::Expressions::default();
         let mut condition = format!("pk = {}", expressions.value(AttributeValue::S(query.pk)));
         if let Some((attribute, from, to)) = query.between {
@@ -342,6 +350,12 @@ impl Cursor {
 
     fn attributes(&self) -> Item {
         self.0.iter().map(|(name, value)| (name.clone(), AttributeValue::S(value.clone()))).collect()
+    }
+
+    /// Whether it walks the list in that order, and holds nothing that DynamoDB would refuse.
+    fn is_of(&self, by: SortBy) -> bool {
+        let names = ["pk", "sk"].into_iter().chain(by.index());
+        self.0.len() == names.clone().count() && names.into_iter().all(|name| self.0.get(name).is_some_and(|text| !text.is_empty()))
     }
 
     /// Whether it walks the partition `pk`: a cursor from a client is not to be trusted.
