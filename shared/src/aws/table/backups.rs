@@ -190,7 +190,7 @@ impl Table {
         account: &AccountId,
         job: Uuid,
         order: Order,
-        size: usize,
+        size: i32,
         after: Option<&Cursor>,
         passes: impl Fn(&Backup) -> bool,
     ) -> Result<Page<Backup>> {

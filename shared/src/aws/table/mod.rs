@@ -219,13 +219,14 @@ impl Table {
     pub(crate) async fn find<T: DeserializeOwned>(
         &self,
         query: Query<'_>,
-        size: usize,
+        size: i32,
         passes: impl Fn(&T) -> bool,
         place: impl Fn(&T) -> (Key, Vec<(&'static str, String)>),
     ) -> Result<Page<T>> {
         let index = query.order.by.index();
         // One more than asked for tells whether there is a next page.
-        let mut limit = i32::try_from(size + 1).map_err(Error::internal)?;
+        let mut limit = size.saturating_add(1);
+        let size = usize::try_from(size).map_err(Error::internal)?;
         let mut after = query.after.cloned();
         let mut records = Vec::new();
         for _ in 0..MAX_READS {
