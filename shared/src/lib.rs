@@ -9,5 +9,6 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod service;
+pub mod telemetry;
 
 pub use error::{Error, ErrorKind, FieldErrors, Result};

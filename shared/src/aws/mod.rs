@@ -1,5 +1,6 @@
 //! One concrete struct per AWS resource. SDK types stop here: nothing above this module names one.
 
+mod endpoints;
 pub mod objects;
 mod queue;
 mod scheduler;
@@ -8,6 +9,7 @@ pub mod table;
 
 use std::sync::Arc;
 
+pub use endpoints::Endpoints;
 pub use objects::Objects;
 pub use queue::{Queue, Received};
 pub use scheduler::{ScheduleEntry, Scheduler};

@@ -105,6 +105,25 @@ impl Scheduler {
         }
     }
 
+    /// One entry; `None` where there is none.
+    pub async fn get(&self, name: &str) -> Result<Option<ScheduleEntry>> {
+        let found = match self.client.get_schedule().group_name(&self.group).name(name).send().await {
+            Ok(found) => found,
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::unavailable("the scheduler", error)),
+        };
+        Ok(Some(ScheduleEntry {
+            name: name.to_owned(),
+            expression: found.schedule_expression.unwrap_or_default(),
+            // Scheduler's own default.
+            timezone: found.schedule_expression_timezone.unwrap_or_else(|| "UTC".to_owned()),
+            enabled: found.state == Some(ScheduleState::Enabled),
+            input: found.target.and_then(|target| target.input).unwrap_or_default(),
+        }))
+    }
+
     /// Names of entries that begin with `prefix`, at most 100, from where `after` says; and where to go on.
     pub async fn list(&self, prefix: Option<&str>, after: Option<String>) -> Result<(Vec<String>, Option<String>)> {
         let request = self.client.list_schedules().group_name(&self.group).max_results(100);

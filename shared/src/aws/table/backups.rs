@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::counters::count_backup;
 use super::keys::{self, sortable, sorted_by};
-use super::{Condition, Cursor, Due, Order, Page, Query, Table, Update, Write, Written, value};
+use super::{Condition, Cursor, Due, Order, Page, Query, SortBy, Table, Update, Write, Written, value};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Status};
 use crate::error::Result;
@@ -88,20 +88,23 @@ impl Table {
         }
         if let Some(key) = key {
             let started = Started { backup: id, ttl: key.expires_at.as_second() };
-            writes.push(Write::put_new(&keys::idempotency(account, job, &key.sha256), &started, [])?);
+            let forgotten = Condition::Below("ttl", value(backup.created_at.as_second()));
+            let new = Condition::Any(vec![Condition::Absent, forgotten]);
+            writes.push(Write::put(&keys::idempotency(account, job, &key.sha256), &started, [])?.only_if(new));
         }
         self.transact(writes).await
     }
 
-    /// What an idempotency key started; `None` when it is new.
+    /// What an idempotency key started; `None` when it is new at `now`. DynamoDB removes old ones late, in a day or two.
     pub(crate) async fn started_by(
         &self,
         account: &AccountId,
         job: Uuid,
         key: &IdempotencyKey,
+        now: Timestamp,
     ) -> Result<Option<Uuid>> {
         let row: Option<Started> = self.get(&keys::idempotency(account, job, &key.sha256)).await?;
-        Ok(row.map(|row| row.backup))
+        Ok(row.filter(|row| row.ttl >= now.as_second()).map(|row| row.backup))
     }
 
     /// One backup.
@@ -162,17 +165,24 @@ impl Table {
         self.transact(vec![gone, count_backup(&backup.account, backup.job, -1)]).await
     }
 
-    /// One page of a job's backups. A page reads at most `limit` items, so with a filter it may answer fewer, or none,
-    /// and still have a next one.
-    pub(crate) async fn list_backups(
+    /// Every backup of a job that has objects, oldest first: costs only those, whatever the job has run.
+    pub(crate) async fn stored_backups(&self, account: &AccountId, job: Uuid) -> Result<Vec<Backup>> {
+        let order = Order { by: SortBy::Stored, descending: false };
+        self.all(Query { order, ..Query::of(keys::backups(account, job)) }).await
+    }
+
+    /// The first `size` backups of a job after `after` that pass; see [`Table::find`].
+    pub(crate) async fn find_backups(
         &self,
         account: &AccountId,
         job: Uuid,
         order: Order,
-        limit: i32,
+        size: usize,
         after: Option<&Cursor>,
+        passes: impl Fn(&Backup) -> bool,
     ) -> Result<Page<Backup>> {
-        self.page(Query { order, limit, after, ..Query::of(keys::backups(account, job)) }).await
+        let place = |backup: &Backup| (keys::backup(account, job, backup.id), backup_indexes(backup));
+        self.find(Query { order, after, ..Query::of(keys::backups(account, job)) }, size, passes, place).await
     }
 }
 
@@ -194,17 +204,26 @@ impl Fence<'_> {
     }
 }
 
-/// A backup with its index attributes: what lists sort by, and where maintenance finds it.
-fn put_backup(backup: &Backup) -> Result<Write> {
+/// What lists sort backups by.
+fn backup_indexes(backup: &Backup) -> Vec<(&'static str, String)> {
     let at = |time: Option<Timestamp>| sorted_by(&time.map(sortable).unwrap_or_default(), backup.id);
-    let mut more = vec![
+    let mut indexes = vec![
         ("by_name", sorted_by(&backup.name, backup.id)),
         ("by_created", at(Some(backup.created_at))),
         ("by_ran", at(backup.started_at)),
         ("by_changed", at(backup.completed_at)),
     ];
+    if !backup.copies.is_empty() {
+        indexes.push(("by_stored", at(backup.completed_at)));
+    }
+    indexes
+}
+
+/// A backup with its index attributes: what lists sort by, and where maintenance finds it.
+fn put_backup(backup: &Backup) -> Result<Write> {
+    let mut more = backup_indexes(backup);
     let due = match backup.status {
-        Status::Pending => Some((Due::Pending, backup.heartbeat_at.unwrap_or(backup.created_at))),
+        Status::Pending => Some((Due::Pending, backup.retry_at.unwrap_or(backup.created_at))),
         Status::Running => backup.lease_until.map(|until| (Due::Lease, until)),
         _ => None,
     };

@@ -66,6 +66,11 @@ impl Table {
         self.total(account, "JOB").await
     }
 
+    /// How many of a noun the account has, where [`count`] is part of making and deleting one.
+    pub(crate) async fn total_of(&self, account: &AccountId, noun: Noun) -> Result<u64> {
+        self.total(account, noun.as_str()).await
+    }
+
     /// How many backups a job has.
     pub(crate) async fn total_backups(&self, account: &AccountId, job: uuid::Uuid) -> Result<u64> {
         self.total(account, &format!("BACKUPS_OF#{job}")).await
@@ -75,6 +80,11 @@ impl Table {
         let counter: Counter = self.get(&keys::counter(account, noun)).await?.unwrap_or_default();
         Ok(u64::try_from(counter.total).unwrap_or(0))
     }
+}
+
+/// Counts one of a noun in or out, as part of the transaction that makes or deletes it.
+pub(super) fn count(account: &AccountId, noun: Noun, by: i64) -> Write {
+    Update::of(keys::counter(account, noun.as_str())).add("total", by).into()
 }
 
 /// Counts a job in or out, as part of the transaction that makes or deletes it.

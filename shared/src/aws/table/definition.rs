@@ -8,8 +8,9 @@ use aws_sdk_dynamodb::types::{
 use super::{SortBy, Table, keys};
 use crate::error::{Error, Result};
 
-const LOCAL_INDEXES: [SortBy; 4] = [SortBy::Name, SortBy::Ran, SortBy::Created, SortBy::Changed];
-const KEY_ATTRIBUTES: [&str; 8] = ["pk", "sk", "by_name", "by_ran", "by_created", "by_changed", "due_kind", "due_at"];
+const LOCAL_INDEXES: [SortBy; 5] = [SortBy::Name, SortBy::Ran, SortBy::Created, SortBy::Changed, SortBy::Stored];
+const KEY_ATTRIBUTES: [&str; 9] =
+    ["pk", "sk", "by_name", "by_ran", "by_created", "by_changed", "by_stored", "due_kind", "due_at"];
 
 impl Table {
     /// Makes the table and its TTL; does nothing where it exists.

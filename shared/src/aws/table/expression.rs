@@ -51,6 +51,8 @@ pub enum Condition {
     OneOf(&'static str, Vec<AttributeValue>),
     /// The attribute is greater than or equal to this value.
     AtLeast(&'static str, AttributeValue),
+    /// The attribute is less than this value.
+    Below(&'static str, AttributeValue),
     /// Every one of these.
     All(Vec<Condition>),
     /// At least one of these.
@@ -78,6 +80,7 @@ impl Condition {
             Self::Missing(attribute) => format!("attribute_not_exists({})", expressions.name(attribute)),
             Self::Equals(attribute, value) => compare(expressions, attribute, "=", value),
             Self::AtLeast(attribute, value) => compare(expressions, attribute, ">=", value),
+            Self::Below(attribute, value) => compare(expressions, attribute, "<", value),
             Self::OneOf(attribute, values) => {
                 let name = expressions.name(attribute);
                 let values: Vec<_> = values.into_iter().map(|value| expressions.value(value)).collect();

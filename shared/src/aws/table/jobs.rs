@@ -80,6 +80,14 @@ impl Table {
         self.get(&keys::deleted_job(account, id)).await
     }
 
+    /// Moves the instant at which maintenance asks again for a deleted job's objects to be deleted.
+    pub(crate) async fn postpone_deleted_job(&self, deleted: &DeletedJob, due_at: Timestamp) -> Result<()> {
+        let update = Update::of(keys::deleted_job(&deleted.job.account, deleted.job.id))
+            .set("due_at", sortable(due_at))
+            .only_if(Condition::Exists);
+        self.update::<DeletedJob>(update).await.map(drop)
+    }
+
     /// Removes the last trace of a job, and what it held of servers and storages.
     pub(crate) async fn forget_job(&self, deleted: &DeletedJob) -> Result<Written> {
         let job = &deleted.job;
@@ -92,15 +100,17 @@ impl Table {
         self.transact(writes).await
     }
 
-    /// One page of the account's jobs.
-    pub(crate) async fn list_jobs(
+    /// The first `size` jobs after `after` that pass; see [`Table::find`].
+    pub(crate) async fn find_jobs(
         &self,
         account: &AccountId,
         order: Order,
-        limit: i32,
+        size: usize,
         after: Option<&Cursor>,
+        passes: impl Fn(&Job) -> bool,
     ) -> Result<Page<Job>> {
-        self.page(Query { order, limit, after, ..Query::of(keys::jobs(account)) }).await
+        let place = |job: &Job| (keys::job(account, job.id), job_indexes(job).to_vec());
+        self.find(Query { order, after, ..Query::of(keys::jobs(account)) }, size, passes, place).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! Records are the domain types as `serde_dynamo` writes them, flat, beside key and index attributes. The account stands
 //! first in every key. Nothing scans; a page costs the page.
 
+mod accounts;
 mod backups;
 mod counters;
 mod definition;
@@ -12,6 +13,10 @@ pub(crate) mod keys;
 mod logs;
 mod outbox;
 mod seats;
+mod servers;
+mod ssh_keys;
+mod storages;
+mod users;
 mod watches;
 
 use std::collections::HashMap;
@@ -36,6 +41,9 @@ pub use seats::{Seat, Seats};
 pub use watches::{MISSED_AFTER_SECS, Watch};
 
 use crate::error::{Error, Result};
+
+/// How many pages a listing reads at most for one page of its own.
+const MAX_READS: u32 = 50;
 
 /// A stored item: attribute names and values.
 pub type Item = HashMap<String, AttributeValue>;
@@ -86,6 +94,8 @@ pub enum SortBy {
     Created,
     /// `by_changed`: when a job was edited, when a backup ended.
     Changed,
+    /// `by_stored`: when a backup ended, only of those that have objects.
+    Stored,
 }
 
 impl SortBy {
@@ -97,6 +107,7 @@ impl SortBy {
             Self::Ran => Some("by_ran"),
             Self::Created => Some("by_created"),
             Self::Changed => Some("by_changed"),
+            Self::Stored => Some("by_stored"),
         }
     }
 }
@@ -198,12 +209,45 @@ impl Table {
         Ok(Page { records, next: answer.last_evaluated_key.map(Cursor::of) })
     }
 
-    /// Every record of a partition, page by page. Only for partitions that stay small.
-    pub(crate) async fn all<T: DeserializeOwned>(&self, pk: String) -> Result<Vec<T>> {
+    /// The first `size` records of a query that pass, and where to go on after the last of them.
+    ///
+    /// It stops early after [`MAX_READS`] pages; then fewer are answered, and there is a next page all the same. `place`
+    /// tells a record's key and index attributes.
+    pub(crate) async fn find<T: DeserializeOwned>(
+        &self,
+        query: Query<'_>,
+        size: usize,
+        passes: impl Fn(&T) -> bool,
+        place: impl Fn(&T) -> (Key, Vec<(&'static str, String)>),
+    ) -> Result<Page<T>> {
+        let index = query.order.by.index();
+        // One more than asked for tells whether there is a next page.
+        let mut limit = i32::try_from(size + 1).map_err(Error::internal)?;
+        let mut after = query.after.cloned();
+        let mut records = Vec::new();
+        for _ in 0..MAX_READS {
+            let page = self.page::<T>(Query { limit, after: after.as_ref(), ..query.clone() }).await?;
+            records.extend(page.records.into_iter().filter(|record| passes(record)));
+            if records.len() > size {
+                records.truncate(size);
+                let next = records.last().map(|last| Cursor::at(place(last), index));
+                return Ok(Page { records, next });
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+            limit = limit.max(100);
+        }
+        Ok(Page { records, next: after })
+    }
+
+    /// Every record of a query, page by page. Only for what stays small.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Vec<T>> {
         let mut records = Vec::new();
         let mut after = None;
         loop {
-            let page = self.page::<T>(Query { after: after.as_ref(), ..Query::of(pk.clone()) }).await?;
+            let page = self.page::<T>(Query { after: after.as_ref(), ..query.clone() }).await?;
             records.extend(page.records);
             match page.next {
                 Some(next) => after = Some(next),
@@ -243,6 +287,8 @@ pub enum Due {
     Watch,
     /// Deleted jobs whose objects still exist.
     DeletedJob,
+    /// Storages, by when they are next walked for objects that no record names.
+    Sweep,
 }
 
 impl Due {
@@ -253,11 +299,13 @@ impl Due {
             Self::Lease => "LEASE",
             Self::Watch => "WATCH",
             Self::DeletedJob => "DELETED_JOB",
+            Self::Sweep => "SWEEP",
         }
     }
 }
 
 /// One page's worth of a partition.
+#[derive(Debug, Clone)]
 pub(crate) struct Query<'a> {
     /// The partition.
     pub pk: String,
@@ -288,6 +336,13 @@ impl Cursor {
             _ => None,
         };
         Self(key.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect())
+    }
+
+    /// Right after the record of that key, with those attributes, in that index.
+    fn at((key, attributes): (Key, Vec<(&'static str, String)>), index: Option<&str>) -> Self {
+        let sorted = attributes.into_iter().filter(|(name, _)| Some(*name) == index);
+        let sorted = sorted.map(|(name, text)| (name.to_owned(), text));
+        Self([("pk".to_owned(), key.pk), ("sk".to_owned(), key.sk)].into_iter().chain(sorted).collect())
     }
 
     fn attributes(&self) -> Item {

@@ -40,6 +40,11 @@ impl Watch {
 }
 
 impl Table {
+    /// The watch of a schedule; `None` where none of its slots is looked for.
+    pub(crate) async fn watch(&self, account: &AccountId, job: Uuid, schedule: u64) -> Result<Option<Watch>> {
+        self.get(&keys::watch(account, job, schedule)).await
+    }
+
     /// Moves a watch on to `next`, or removes it where no slot follows; refused when the schedule changed in between.
     pub(crate) async fn advance_watch(&self, seen: &Watch, next: Option<Timestamp>) -> Result<Written> {
         let write = match next {
