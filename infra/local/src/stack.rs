@@ -221,24 +221,4 @@ async fn work(service: Service, options: ConsumerOptions, closing: CancellationT
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn public_urls_are_kept_without_a_trailing_slash() {
-        for (text, kept) in [
-            ("https://backups.example.com", "https://backups.example.com"),
-            ("http://10.0.0.5:8080/", "http://10.0.0.5:8080"),
-            ("https://example.com/holdfast/", "https://example.com/holdfast"),
-        ] {
-            assert_eq!(public_url(text).unwrap(), kept);
-        }
-    }
-
-    #[test]
-    fn what_no_link_can_start_with_is_refused() {
-        for text in ["", "example.com", "ftp://example.com", "http://", "http://u:p@h", "http://h/?a=1", "http://h/#a"] {
-            assert!(matches!(public_url(text), Err(StartError::PublicUrl(_))), "{text}");
-        }
-    }
-}
+mod tests;
