@@ -34,7 +34,15 @@ pub struct Config {
     pub download_origin: Option<String>,
     /// `HOLDFAST_SEALING_KEY`: 32 bytes, base64; seals secrets and signs download tickets.
     pub sealing_key: SealingKey,
+    /// `HOLDFAST_REQUESTS_PER_SECOND`: how many HTTP requests one token may make of one process, on average; 50 where
+    /// unset.
+    pub requests_per_second: u32,
+    /// `HOLDFAST_ALLOW_HTTP_STORAGES=true`: storages may have plain `http` endpoints, as on one's own machine.
+    pub allow_http_storages: bool,
 }
+
+/// How many requests a token may make each second unless the operator says otherwise.
+pub const DEFAULT_REQUESTS_PER_SECOND: u32 = 50;
 
 /// The installation's master key. Debug prints nothing of it.
 #[derive(Clone)]
@@ -91,8 +99,21 @@ impl Config {
             download_origin: std::env::var("HOLDFAST_DOWNLOAD_ORIGIN").ok(),
             sealing_key: SealingKey::from_base64(&required("HOLDFAST_SEALING_KEY")?)
                 .ok_or(ConfigError::Unreadable { name: "HOLDFAST_SEALING_KEY", expected: "32 bytes in base64" })?,
+            requests_per_second: optional("HOLDFAST_REQUESTS_PER_SECOND", "a whole number")?
+                .unwrap_or(DEFAULT_REQUESTS_PER_SECOND),
+            allow_http_storages: optional("HOLDFAST_ALLOW_HTTP_STORAGES", "true or false")?.unwrap_or(false),
         })
     }
+}
+
+/// `RUST_LOG`: what is logged, as `tracing_subscriber` reads it; `info` where unset.
+pub fn log_filter() -> String {
+    std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()).unwrap_or_else(|| "info".to_owned())
+}
+
+fn optional<T: std::str::FromStr>(name: &'static str, expected: &'static str) -> Result<Option<T>, ConfigError> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+    value.map(|value| value.parse().map_err(|_| ConfigError::Unreadable { name, expected })).transpose()
 }
 
 fn required(name: &'static str) -> Result<String, ConfigError> {

@@ -3,7 +3,7 @@
 //! `pending → running → completed | completed_with_errors | failed | cancelled`, `skipped` straight from `pending`, and
 //! `expired` once retention removed what a completed one stored. `running → pending` is a retry that waits.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,6 +14,8 @@ use super::slot::Tags;
 pub const LEASE_SECS: i64 = 120;
 /// How often a worker renews its claim, seconds.
 pub const HEARTBEAT_SECS: u64 = 30;
+/// How long after its end a lease still counts as held, seconds: the clocks of two workers may differ by that much.
+pub const LEASE_GRACE_SECS: i64 = 10;
 /// How many times a backup is tried before it is `failed`.
 pub const MAX_ATTEMPTS: u32 = 5;
 
@@ -185,6 +187,9 @@ pub struct Backup {
     /// When the holder last renewed its claim.
     #[serde(default)]
     pub heartbeat_at: Option<Timestamp>,
+    /// When its next attempt is due, while it waits for one.
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
     /// Set when its owner asked to stop it; the holder sees it at its next heartbeat.
     #[serde(default)]
     pub cancel_requested: bool,
@@ -211,6 +216,20 @@ pub struct Backup {
     /// Why it never ran.
     #[serde(default)]
     pub skip_reason: Option<SkipReason>,
+}
+
+impl Backup {
+    /// Whether a worker holds it at `now`, as far as another worker may judge.
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        let until = |lease: Timestamp| lease + SignedDuration::from_secs(LEASE_GRACE_SECS);
+        self.status == Status::Running && self.lease_until.is_some_and(|lease| until(lease) > now)
+    }
+
+    /// The backup as it is once it ended with `status` at `now`.
+    #[must_use]
+    pub fn ended(&self, status: Status, now: Timestamp) -> Self {
+        Self { status, lease_until: None, retry_at: None, completed_at: Some(now), ..self.clone() }
+    }
 }
 
 /// How far a running attempt is. Kept beside the backup, written every few seconds.

@@ -1,5 +1,7 @@
 //! A check: a question that the worker answers about a server or a storage.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -35,5 +37,54 @@ pub struct Check {
     pub message: Option<String>,
     /// What was found, by name: `ssh`, `tar`, `sudo` … and the version or `"missing"`.
     #[serde(default)]
-    pub found: std::collections::BTreeMap<String, String>,
+    pub found: BTreeMap<String, String>,
+}
+
+/// What a worker found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckOutcome {
+    /// The step that failed, and what to do about it; `None` when everything was in order.
+    pub failure: Option<CheckFailure>,
+    /// What was found, by name.
+    pub found: BTreeMap<String, String>,
+}
+
+/// The step that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFailure {
+    /// `connect`, `host_key`, `login`, `write`, `read`, `delete` ….
+    pub step: String,
+    /// What failed and what to do; holds no secret.
+    pub message: String,
+}
+
+impl Check {
+    /// A check that waits for a worker.
+    pub fn pending(id: uuid::Uuid, now: Timestamp) -> Self {
+        Self {
+            id,
+            status: CheckStatus::Pending,
+            requested_at: now,
+            finished_at: None,
+            failed_step: None,
+            message: None,
+            found: BTreeMap::new(),
+        }
+    }
+
+    /// The same check, answered.
+    pub fn finished(&self, outcome: CheckOutcome, now: Timestamp) -> Self {
+        let status = if outcome.failure.is_some() { CheckStatus::Failed } else { CheckStatus::Success };
+        let (failed_step, message) = outcome.failure.map(|failure| (failure.step, failure.message)).unzip();
+        let found = outcome.found;
+        Self {
+            id: self.id,
+            status,
+            requested_at: self.requested_at,
+            finished_at: Some(now),
+            failed_step,
+            message,
+            found,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
-use super::sealed::Sealed;
+use super::sealed::{Sealed, Secret};
 
 /// Who runs the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,66 @@ pub enum Provider {
     Custom,
 }
 
+/// Every provider that an account may name; the installation's own bucket is given, not made.
+const NAMED: [(&str, Provider); 9] = [
+    ("digitalocean", Provider::Digitalocean),
+    ("aws", Provider::Aws),
+    ("wasabi", Provider::Wasabi),
+    ("b2", Provider::B2),
+    ("filebase", Provider::Filebase),
+    ("upcloud", Provider::Upcloud),
+    ("scaleway", Provider::Scaleway),
+    ("exoscale", Provider::Exoscale),
+    ("custom", Provider::Custom),
+];
+
+impl Provider {
+    /// The provider that `word` names; the error lists them.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        NAMED.into_iter().find(|(name, _)| *name == word).map(|(_, provider)| provider).ok_or_else(|| {
+            let names: Vec<_> = NAMED.into_iter().map(|(name, _)| name).collect();
+            format!("must be one of {}", names.join(", "))
+        })
+    }
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        NAMED.into_iter().find(|(_, provider)| *provider == self).map_or("holdfast", |(name, _)| name)
+    }
+
+    /// Whether the owner has to give the endpoint, because no region tells it.
+    ///
+    /// UpCloud gives every instance a host name of its own
+    /// (<https://upcloud.com/docs/guides/best-practices-object-storage/>).
+    pub fn needs_endpoint(self) -> bool {
+        matches!(self, Self::Custom | Self::Upcloud)
+    }
+
+    /// Where the provider takes S3 calls for a region; `None` where the SDK knows (Amazon) or the owner says.
+    pub fn endpoint(self, region: &str) -> Option<String> {
+        match self {
+            Self::Holdfast | Self::Aws | Self::Custom | Self::Upcloud => None,
+            // <https://docs.digitalocean.com/products/spaces/reference/s3-compatibility/>
+            Self::Digitalocean => Some(format!("https://{region}.digitaloceanspaces.com")),
+            // <https://docs.wasabi.com/docs/what-are-the-service-urls-for-wasabis-different-storage-regions>
+            Self::Wasabi => Some(format!("https://s3.{region}.wasabisys.com")),
+            // <https://www.backblaze.com/docs/cloud-storage-call-the-s3-compatible-api>
+            Self::B2 => Some(format!("https://s3.{region}.backblazeb2.com")),
+            // <https://docs.filebase.com/api-documentation/s3-compatible-api>
+            Self::Filebase => Some("https://s3.filebase.com".to_owned()),
+            // <https://www.scaleway.com/en/docs/object-storage/concepts/#endpoint>
+            Self::Scaleway => Some(format!("https://s3.{region}.scw.cloud")),
+            // <https://community.exoscale.com/product/storage/object-storage/>
+            Self::Exoscale => Some(format!("https://sos-{region}.exo.io")),
+        }
+    }
+
+    /// The region that signs requests where the owner names none: there is only one, or the server does not care.
+    pub fn default_region(self) -> Option<&'static str> {
+        matches!(self, Self::Filebase | Self::Custom | Self::Upcloud).then_some("us-east-1")
+    }
+}
+
 /// Sealed credentials of a bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StorageCredentials {
@@ -54,7 +114,7 @@ pub struct Storage {
     pub bucket: String,
     /// The bucket's region.
     pub region: String,
-    /// `https://host[:port]`, for `custom` only.
+    /// `https://host[:port]`, where the owner had to say it.
     #[serde(default)]
     pub endpoint: Option<String>,
     /// `None` for the installation's own bucket.
@@ -67,4 +127,167 @@ pub struct Storage {
     /// The last check.
     #[serde(default)]
     pub check: Option<Check>,
+}
+
+impl Storage {
+    /// Where S3 calls go; `None` where the SDK knows.
+    pub fn endpoint_url(&self) -> Option<String> {
+        self.endpoint.clone().or_else(|| self.provider.endpoint(&self.region))
+    }
+}
+
+/// Credentials as their owner gives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainCredentials {
+    /// Access key id.
+    pub key: Secret,
+    /// Secret access key.
+    pub secret: Secret,
+}
+
+/// What its owner says of a new storage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewStorage {
+    /// What to call it.
+    pub name: String,
+    /// Who runs it.
+    pub provider: Provider,
+    /// The bucket's name; see [`bucket`].
+    pub bucket: String,
+    /// The bucket's region; see [`region`].
+    pub region: String,
+    /// Where [`Provider::needs_endpoint`]; see [`endpoint`].
+    pub endpoint: Option<String>,
+    /// What signs requests.
+    pub credentials: PlainCredentials,
+}
+
+/// What its owner changes of a storage; `None` leaves a part as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StorageEdit {
+    /// What to call it.
+    pub name: Option<String>,
+    /// The bucket's name; see [`bucket`].
+    pub bucket: Option<String>,
+    /// The bucket's region; see [`region`].
+    pub region: Option<String>,
+    /// See [`endpoint`].
+    pub endpoint: Option<String>,
+    /// Access key id.
+    pub key: Option<Secret>,
+    /// Secret access key.
+    pub secret: Option<Secret>,
+}
+
+impl StorageEdit {
+    /// Whether the edit would send copies elsewhere than where those of `seen` are.
+    pub fn moves(&self, seen: &Storage) -> bool {
+        let differs = |new: &Option<String>, old: &str| new.as_deref().is_some_and(|new| new != old);
+        differs(&self.bucket, &seen.bucket)
+            || differs(&self.region, &seen.region)
+            || differs(&self.endpoint, seen.endpoint.as_deref().unwrap_or_default())
+    }
+}
+
+/// Takes a bucket's name: 3 to 63 letters, digits, dots, dashes and underscores, a letter or digit at both ends.
+pub fn bucket(text: &str) -> Result<String, &'static str> {
+    let clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    let ends = [text.bytes().next(), text.bytes().last()];
+    let framed = ends.into_iter().flatten().all(|byte| byte.is_ascii_alphanumeric());
+    if !(clean && framed && (3..=63).contains(&text.len())) || text.contains("..") {
+        return Err("must be a bucket name: 3 to 63 letters, digits, dots and dashes");
+    }
+    Ok(text.to_owned())
+}
+
+/// Takes a region: 1 to 32 lowercase letters, digits and dashes. It becomes part of a host name.
+pub fn region(text: &str) -> Result<String, &'static str> {
+    let clean = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !clean || !(1..=32).contains(&text.len()) || text.starts_with('-') || text.ends_with('-') {
+        return Err("must be a region such as eu-central-1: lowercase letters, digits and dashes");
+    }
+    Ok(text.to_owned())
+}
+
+/// Takes an endpoint `https://host[:port]`; plain `http` only where `allow_http`, as on one's own machine. Credentials,
+/// a path or a query in it are refused.
+pub fn endpoint(text: &str, allow_http: bool) -> Result<String, &'static str> {
+    let form = "must be https://HOST or https://HOST:PORT";
+    let url = url::Url::parse(text).map_err(|_| form)?;
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http => {}
+        "http" => return Err("must use https: plain http would show the copies to the network"),
+        _ => return Err(form),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold credentials; send them as key and secret");
+    }
+    if url.host().is_none() || url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(form);
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_providers_match() {
+        for (word, provider) in NAMED {
+            assert_eq!(Provider::parse(word).unwrap(), provider);
+            assert_eq!(provider.as_str(), word);
+            assert_eq!(serde_json::to_value(provider).unwrap(), word);
+        }
+        assert!(Provider::parse("holdfast").unwrap_err().contains("digitalocean, aws"));
+        assert_eq!(Provider::Holdfast.as_str(), "holdfast");
+    }
+
+    #[test]
+    fn regions_tell_endpoints() {
+        assert_eq!(Provider::Digitalocean.endpoint("fra1").unwrap(), "https://fra1.digitaloceanspaces.com");
+        assert_eq!(Provider::Exoscale.endpoint("ch-gva-2").unwrap(), "https://sos-ch-gva-2.exo.io");
+        assert_eq!(Provider::Aws.endpoint("eu-west-1"), None);
+    }
+
+    #[test]
+    fn takes_and_refuses_endpoints() {
+        assert_eq!(endpoint("https://minio.example.com:9000/", false).unwrap(), "https://minio.example.com:9000");
+        assert_eq!(endpoint("http://127.0.0.1:9000", true).unwrap(), "http://127.0.0.1:9000");
+        let cases = [
+            "http://127.0.0.1:9000",
+            "minio.example.com",
+            "https://",
+            "ftp://a",
+            "https://a:b@host",
+            "https://a@host",
+            "https://host/path",
+            "https://host?x",
+            "https://host#x",
+            "",
+            "https://ho st",
+            "file:///etc/passwd",
+        ];
+        for text in cases {
+            assert!(endpoint(text, false).is_err(), "{text:?}");
+        }
+        assert!(!endpoint("https://u:hunter2@host", false).unwrap_err().contains("hunter2"));
+    }
+
+    #[test]
+    fn takes_and_refuses_buckets_and_regions() {
+        for text in ["abc", "my-bucket.1", "Old_Bucket"] {
+            assert_eq!(bucket(text).unwrap(), text);
+        }
+        for text in ["", "ab", "a/b", "-abc", "abc-", "a..b", "a b", "ä-bucket", &"a".repeat(64)] {
+            assert!(bucket(text).is_err(), "{text:?}");
+        }
+        for text in ["eu-central-1", "fra1"] {
+            assert_eq!(region(text).unwrap(), text);
+        }
+        for text in ["", "EU", "a.b", "evil.com/", "-a", "a\n"] {
+            assert!(region(text).is_err(), "{text:?}");
+        }
+    }
 }

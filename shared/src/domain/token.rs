@@ -31,3 +31,10 @@ pub fn account_of(text: &str) -> Option<AccountId> {
     (secret.len() == 43).then_some(())?;
     AccountId::parse(account)
 }
+
+impl Token {
+    /// Whether the token may do what `ability` names.
+    pub fn may(&self, ability: &str) -> bool {
+        self.abilities.iter().any(|own| own == "*" || own == ability)
+    }
+}

@@ -3,7 +3,29 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod backups;
+mod conflict;
+mod jobs;
+mod listing;
+mod maintenance;
+mod outbox;
+mod ready;
+mod removal;
+mod retention;
+mod runs;
+mod schedules;
+mod servers;
+mod ssh_keys;
+mod storages;
+mod tokens;
+
 use std::sync::Arc;
+
+pub use backups::{BackupDetail, LogPosition, LogText};
+pub use jobs::{JobDetail, JobFilter};
+pub use listing::Listing;
+pub use maintenance::Report;
+pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
 
 use crate::aws::{Aws, Sealer};
 use crate::clock::SharedClock;
@@ -15,7 +37,7 @@ pub struct Service {
     /// The installation's resources.
     pub aws: Aws,
     /// Seals and opens secrets.
-    pub sealer: Arc<dyn Sealer>,
+    pub sealer: Arc<Sealer>,
     /// Tells the time.
     pub clock: SharedClock,
     /// Names and addresses.

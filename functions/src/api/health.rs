@@ -1,0 +1,17 @@
+//! Whether the installation can serve.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use serde_json::json;
+use holdfast_shared::service::Service;
+
+/// 200 once the table and the queue answer; 503 that names those which do not.
+pub(super) async fn show(State(service): State<Service>) -> impl IntoResponse {
+    let missing = service.parts_not_ready().await;
+    match missing.is_empty() {
+        true => (StatusCode::OK, Json(json!({ "status": "ready" }))),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready", "waiting_for": missing }))),
+    }
+}

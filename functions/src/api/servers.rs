@@ -1,0 +1,183 @@
+//! `/v1/servers`: SSH hosts.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use serde_json::{Value, json};
+use holdfast_shared::Result;
+use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::domain::server::{
+    DEFAULT_MAX_PARALLEL, DEFAULT_PORT, Host, HostKey, HostKeySource, LoginName, MAX_PARALLEL_LIMIT, NewServer, Server,
+    ServerEdit,
+};
+use holdfast_shared::domain::ssh_key::SshKey;
+use holdfast_shared::service::Service;
+
+use super::answers::{self, SORT_KEYS, data};
+use super::ssh_keys;
+use crate::http::fields::MAX_NAME_CHARS;
+use crate::http::paging::Paging;
+use crate::http::{Body, Caller, Fields, HttpError, Params, Query, rfc3339};
+
+/// A server as every answer shows it.
+pub fn view(server: &Server, key: &SshKey) -> Value {
+    json!({
+        "id": server.id,
+        "host": server.host,
+        "user": server.user,
+        "port": server.port,
+        "name": server.name,
+        "created_at": rfc3339(server.created_at),
+        "updated_at": rfc3339(server.updated_at),
+        "last_used": server.last_used_at.map(rfc3339),
+        "status": server.status,
+        "max_parallel": server.max_parallel,
+        "host_key": server.host_key.as_ref().map(host_key),
+        "check": server.check.as_ref().map(answers::check),
+        "key": ssh_keys::view(key),
+    })
+}
+
+fn host_key(key: &HostKey) -> Value {
+    json!({ "fingerprint": key.fingerprint, "source": key.source, "pinned_at": rfc3339(key.pinned_at) })
+}
+
+async fn answer(service: &Service, account: &AccountId, server: &Server) -> Result<Json<Value>> {
+    let key = service.ssh_key(account, server.ssh_key_id).await?;
+    Ok(data(view(server, &key)))
+}
+
+pub(super) async fn create(
+    caller: Caller,
+    State(service): State<Service>,
+    body: Body,
+) -> Result<impl IntoResponse, HttpError> {
+    let new = read_new(&service, named(body.fields()))?;
+    let server = service.create_server(&caller.account, new).await?;
+    Ok((StatusCode::CREATED, answer(&service, &caller.account, &server).await?))
+}
+
+pub(super) async fn list(
+    caller: Caller,
+    State(service): State<Service>,
+    query: Query,
+) -> Result<Json<Value>, HttpError> {
+    let mut fields = query.fields();
+    let paging = Paging::read(&mut fields, SORT_KEYS, Order { by: SortBy::Id, descending: false });
+    let paging = fields.finish(|| Some(paging))?;
+    let fetch =
+        async |limit, after: Option<&_>| service.list_servers(&caller.account, paging.order, limit, after).await;
+    let listing = paging.fetch(fetch).await?;
+    let mut keys = HashMap::new();
+    for server in &listing.records {
+        if !keys.contains_key(&server.ssh_key_id) {
+            keys.insert(server.ssh_key_id, service.ssh_key(&caller.account, server.ssh_key_id).await?);
+        }
+    }
+    let shown = |server: Server| keys.get(&server.ssh_key_id).map(|key| view(&server, key));
+    Ok(Json(paging.answer(&query, &service.config.public_url, listing, shown)))
+}
+
+pub(super) async fn show(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+) -> Result<Json<Value>, HttpError> {
+    let server = service.server(&caller.account, id).await?;
+    Ok(answer(&service, &caller.account, &server).await?)
+}
+
+pub(super) async fn update(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+    body: Body,
+) -> Result<Json<Value>, HttpError> {
+    let edit = read_edit(&service, named(body.fields()))?;
+    let server = service.update_server(&caller.account, id, edit).await?;
+    Ok(answer(&service, &caller.account, &server).await?)
+}
+
+pub(super) async fn delete(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+) -> Result<StatusCode, HttpError> {
+    service.delete_server(&caller.account, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn check(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+) -> Result<impl IntoResponse, HttpError> {
+    let server = service.check_server(&caller.account, id).await?;
+    Ok((StatusCode::ACCEPTED, answer(&service, &caller.account, &server).await?))
+}
+
+/// Accepts the key in `host_key`; without one, whichever the next connection sees.
+pub(super) async fn accept_host_key(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+    body: Body,
+) -> Result<Json<Value>, HttpError> {
+    let mut fields = body.fields();
+    let key = read_host_key(&service, &mut fields, HostKeySource::Accepted);
+    let key = fields.finish(|| Some(key))?;
+    let server = service.accept_host_key(&caller.account, id, key).await?;
+    Ok(answer(&service, &caller.account, &server).await?)
+}
+
+fn named(fields: Fields<'_>) -> Fields<'_> {
+    fields
+        .alias("host", "ssh_host")
+        .alias("port", "ssh_port")
+        .alias("user", "ssh_user")
+        .alias("ssh_key", "ssh_key_id")
+}
+
+fn read_new(service: &Service, mut fields: Fields<'_>) -> Result<NewServer> {
+    let name = fields.required_text("name", MAX_NAME_CHARS);
+    let host = fields.required("host", Host::parse);
+    let port = read_port(&mut fields).unwrap_or(DEFAULT_PORT);
+    let user = fields.required("user", LoginName::parse);
+    let ssh_key_id = fields.required_id("ssh_key");
+    let max_parallel = read_max_parallel(&mut fields).unwrap_or(DEFAULT_MAX_PARALLEL);
+    let host_key = read_host_key(service, &mut fields, HostKeySource::Given);
+    fields.finish(|| {
+        let (name, host, user, ssh_key_id) = (name?, host?, user?, ssh_key_id?);
+        Some(NewServer { name, host, port, user, ssh_key_id, max_parallel, host_key })
+    })
+}
+
+fn read_edit(service: &Service, mut fields: Fields<'_>) -> Result<ServerEdit> {
+    let edit = ServerEdit {
+        name: fields.optional_text("name", MAX_NAME_CHARS),
+        host: fields.optional("host", Host::parse),
+        port: read_port(&mut fields),
+        user: fields.optional("user", LoginName::parse),
+        ssh_key_id: fields.optional_id("ssh_key"),
+        max_parallel: read_max_parallel(&mut fields),
+        host_key: read_host_key(service, &mut fields, HostKeySource::Given),
+    };
+    fields.finish(|| Some(edit))
+}
+
+fn read_port(fields: &mut Fields<'_>) -> Option<u16> {
+    fields.optional_integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok())
+}
+
+fn read_max_parallel(fields: &mut Fields<'_>) -> Option<u32> {
+    let count = fields.optional_integer("max_parallel", 1..=i64::from(MAX_PARALLEL_LIMIT));
+    count.and_then(|count| u32::try_from(count).ok())
+}
+
+fn read_host_key(service: &Service, fields: &mut Fields<'_>, source: HostKeySource) -> Option<HostKey> {
+    fields.optional("host_key", |text| HostKey::parse(text, source, service.clock.now()))
+}

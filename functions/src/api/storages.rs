@@ -1,0 +1,184 @@
+//! `/v1/storages`, also `/v1/storage`: buckets that copies go to. Credentials are never shown.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use serde_json::{Value, json};
+use holdfast_shared::Result;
+use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::domain::sealed::Secret;
+use holdfast_shared::domain::storage::{
+    NewStorage, PlainCredentials, Provider, Storage, StorageEdit, bucket, endpoint, region,
+};
+use holdfast_shared::service::Service;
+
+use super::answers::{self, SORT_KEYS, data};
+use crate::http::fields::MAX_NAME_CHARS;
+use crate::http::paging::Paging;
+use crate::http::{Body, Caller, Fields, HttpError, Params, Query, rfc3339};
+
+/// How long an access key or its secret may be.
+const MAX_CREDENTIAL_CHARS: usize = 512;
+
+fn view(storage: &Storage) -> Value {
+    let credential = if storage.credentials.is_some() { "**set**" } else { "**not set**" };
+    json!({
+        "id": storage.id,
+        "name": storage.name,
+        "provider": storage.provider,
+        "region": storage.region,
+        "bucket": storage.bucket,
+        "endpoint": storage.endpoint,
+        "key": credential,
+        "secret": credential,
+        "created_at": rfc3339(storage.created_at),
+        "updated_at": rfc3339(storage.updated_at),
+        "check": storage.check.as_ref().map(answers::check),
+    })
+}
+
+pub(super) async fn create(
+    caller: Caller,
+    State(service): State<Service>,
+    body: Body,
+) -> Result<impl IntoResponse, HttpError> {
+    let new = read_new(body.fields(), service.config.allow_http_storages)?;
+    let storage = service.create_storage(&caller.account, new).await?;
+    Ok((StatusCode::CREATED, data(view(&storage))))
+}
+
+pub(super) async fn list(
+    caller: Caller,
+    State(service): State<Service>,
+    query: Query,
+) -> Result<Json<Value>, HttpError> {
+    let mut fields = query.fields();
+    let paging = Paging::read(&mut fields, SORT_KEYS, Order { by: SortBy::Id, descending: false });
+    let paging = fields.finish(|| Some(paging))?;
+    let fetch =
+        async |limit, after: Option<&_>| service.list_storages(&caller.account, paging.order, limit, after).await;
+    let listing = paging.fetch(fetch).await?;
+    Ok(Json(paging.answer(&query, &service.config.public_url, listing, |storage| view(&storage))))
+}
+
+pub(super) async fn show(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+) -> Result<Json<Value>, HttpError> {
+    Ok(data(view(&service.storage(&caller.account, id).await?)))
+}
+
+pub(super) async fn update(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+    body: Body,
+) -> Result<Json<Value>, HttpError> {
+    let edit = read_edit(body.fields(), service.config.allow_http_storages)?;
+    Ok(data(view(&service.update_storage(&caller.account, id, edit).await?)))
+}
+
+pub(super) async fn delete(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+) -> Result<StatusCode, HttpError> {
+    service.delete_storage(&caller.account, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn check(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<u64>,
+) -> Result<impl IntoResponse, HttpError> {
+    let storage = service.check_storage(&caller.account, id).await?;
+    Ok((StatusCode::ACCEPTED, data(view(&storage))))
+}
+
+fn read_new(mut fields: Fields<'_>, allow_http: bool) -> Result<NewStorage> {
+    let name = fields.required_text("name", MAX_NAME_CHARS);
+    let provider = fields.required("provider", Provider::parse);
+    let bucket = fields.required("bucket", bucket);
+    let (key, secret) = (read_credential(&mut fields, "key"), read_credential(&mut fields, "secret"));
+    for field in ["key", "secret"] {
+        if !fields.has(field) {
+            fields.fault(field, "is required");
+        }
+    }
+    let region = match provider.and_then(Provider::default_region) {
+        Some(default) => fields.optional("region", region).or_else(|| Some(default.to_owned())),
+        None => fields.required("region", region),
+    };
+    let endpoint = read_endpoint(&mut fields, allow_http);
+    match provider {
+        Some(provider) if provider.needs_endpoint() && !fields.has("endpoint") => {
+            fields.fault("endpoint", "is required for this provider");
+        }
+        Some(provider) if !provider.needs_endpoint() && fields.has("endpoint") => {
+            fields.fault("endpoint", "is known for this provider; leave it out");
+        }
+        _ => {}
+    }
+    fields.finish(|| {
+        let credentials = PlainCredentials { key: key?, secret: secret? };
+        Some(NewStorage { name: name?, provider: provider?, bucket: bucket?, region: region?, endpoint, credentials })
+    })
+}
+
+fn read_edit(mut fields: Fields<'_>, allow_http: bool) -> Result<StorageEdit> {
+    let edit = StorageEdit {
+        name: fields.optional_text("name", MAX_NAME_CHARS),
+        bucket: fields.optional("bucket", bucket),
+        region: fields.optional("region", region),
+        endpoint: read_endpoint(&mut fields, allow_http),
+        key: read_credential(&mut fields, "key"),
+        secret: read_credential(&mut fields, "secret"),
+    };
+    if fields.has("provider") {
+        fields.fault("provider", "cannot be changed; make another storage");
+    }
+    fields.finish(|| Some(edit))
+}
+
+fn read_endpoint(fields: &mut Fields<'_>, allow_http: bool) -> Option<String> {
+    fields.optional("endpoint", |text| endpoint(text, allow_http))
+}
+
+fn read_credential(fields: &mut Fields<'_>, name: &str) -> Option<Secret> {
+    fields.optional_text(name, MAX_CREDENTIAL_CHARS).map(Secret::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::Tree;
+
+    fn faults(body: Value) -> Vec<String> {
+        let tree = Tree::from_json(body.to_string().as_bytes()).unwrap();
+        let Err(error) = read_new(Fields::new(&tree), false) else { return Vec::new() };
+        error.fields().unwrap().iter().map(|(field, all)| format!("{field} {}", all.join("; "))).collect()
+    }
+
+    #[test]
+    fn names_every_fault() {
+        let required = "bucket is required|key is required|name is required|provider is required|region is required|secret is required";
+        assert_eq!(faults(json!({})).join("|"), required);
+        let sound = json!({"name": "n", "provider": "aws", "bucket": "abc", "key": "k", "secret": "s", "region": "eu-west-1"});
+        let with = |field: &str, value: Value| {
+            let mut body = sound.clone();
+            body[field] = value;
+            faults(body)
+        };
+        assert!(faults(sound.clone()).is_empty());
+        assert_eq!(with("endpoint", json!("https://s3.example")), ["endpoint is known for this provider; leave it out"]);
+        assert_eq!(with("provider", json!("custom")), ["endpoint is required for this provider"]);
+        assert!(with("provider", json!("gcs"))[0].starts_with("provider must be one of digitalocean, aws"));
+        assert!(with("region", json!("EU"))[0].starts_with("region must be a region"));
+        assert!(with("secret", json!("a\nb"))[0].starts_with("secret must not hold line breaks"));
+    }
+}

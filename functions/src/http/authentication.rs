@@ -1,0 +1,79 @@
+//! Who asks: `Authorization: Bearer TOKEN`.
+
+use std::time::Instant;
+
+use axum::extract::FromRequestParts;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::{Error, ErrorKind, Result};
+
+use super::error::HttpError;
+use super::surface::App;
+
+/// The account and token that a request was made with. Having one means: known, within its rate, allowed on the surface.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Whose resources the request acts on.
+    pub account: AccountId,
+    /// Which of the account's tokens it was.
+    pub token_id: u64,
+    /// What the token may do; `*` is everything.
+    pub abilities: Vec<String>,
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, HttpError> {
+        let token = app.service.authenticate(bearer(parts)?).await?;
+        app.rate_limit.take(&token.account, token.id, Instant::now())?;
+        if let Some(ability) = app.ability.filter(|ability| !token.may(ability)) {
+            let message = format!("this token lacks the ability {ability}");
+            return Err(Error::new(ErrorKind::Forbidden, message).into());
+        }
+        Ok(Self { account: token.account, token_id: token.id, abilities: token.abilities })
+    }
+}
+
+/// The token's text. The scheme's name is read in any case, as RFC 9110 section 11.1 says.
+fn bearer(parts: &Parts) -> Result<&str> {
+    let refused = |message: &str| Error::new(ErrorKind::Unauthenticated, message);
+    let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
+    let header = headers.next().ok_or_else(|| refused("send the header Authorization: Bearer TOKEN"))?;
+    if headers.next().is_some() {
+        return Err(Error::new(ErrorKind::Malformed, "send one Authorization header, not several"));
+    }
+    let text = header.to_str().map_err(|_| refused("the Authorization header holds more than visible ASCII"))?;
+    match text.trim().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(refused("the Authorization header must be Bearer TOKEN")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bearer_of(headers: &[&str]) -> Result<String> {
+        let mut request = http::Request::get("/");
+        for value in headers {
+            request = request.header(AUTHORIZATION, *value);
+        }
+        bearer(&request.body(()).unwrap().into_parts().0).map(str::to_owned)
+    }
+
+    #[test]
+    fn reads_one_bearer_header() {
+        assert_eq!(bearer_of(&["Bearer abc"]).unwrap(), "abc");
+        assert_eq!(bearer_of(&["bearer  abc "]).unwrap(), "abc");
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        for headers in [&[][..], &["Basic abc"], &["abc"], &["Bearer"], &[""]] {
+            assert_eq!(bearer_of(headers).unwrap_err().kind, ErrorKind::Unauthenticated, "{headers:?}");
+        }
+        assert_eq!(bearer_of(&["Bearer a", "Bearer a"]).unwrap_err().kind, ErrorKind::Malformed);
+    }
+}

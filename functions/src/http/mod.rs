@@ -1,0 +1,24 @@
+//! What every HTTP surface shares: bodies, callers, request ids, errors, limits, pages. It knows no vendor and no route.
+
+pub mod authentication;
+pub mod body;
+pub mod error;
+pub mod fields;
+pub mod paging;
+pub mod path;
+pub mod query;
+pub mod rate_limit;
+pub mod request_id;
+pub mod surface;
+pub mod timestamp;
+pub mod tree;
+
+pub use authentication::Caller;
+pub use body::Body;
+pub use error::HttpError;
+pub use fields::Fields;
+pub use path::Params;
+pub use query::Query;
+pub use surface::{App, surface};
+pub use timestamp::rfc3339;
+pub use tree::Tree;

@@ -1,0 +1,167 @@
+//! The only speller of keys. The account stands first in every one, so that no key can reach another account.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Item;
+use crate::domain::account::AccountId;
+
+/// The sparse index over everything that maintenance looks for: `due_kind`, `due_at`.
+pub(crate) const DUE_INDEX: &str = "due";
+
+/// A primary key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Partition.
+    pub pk: String,
+    /// Place in it.
+    pub sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+
+    pub(super) fn attributes(&self) -> Item {
+        let text = |text: &String| AttributeValue::S(text.clone());
+        Item::from([("pk".to_owned(), text(&self.pk)), ("sk".to_owned(), text(&self.sk))])
+    }
+}
+
+/// A time as index attributes hold it: fixed width, so that text order is time order.
+pub(crate) fn sortable(at: Timestamp) -> String {
+    format!("{at:.6}")
+}
+
+/// A sort attribute made of `first` and, to be unique and stable, the id.
+pub(crate) fn sorted_by(first: &str, id: impl std::fmt::Display) -> String {
+    // What has no value yet sorts before everything that has one.
+    let first = if first.is_empty() { "-" } else { first };
+    format!("{first}#{id}")
+}
+
+fn number(id: u64) -> String {
+    format!("{id:012}")
+}
+
+/// The account's own record.
+pub(crate) fn account(account: &AccountId) -> Key {
+    Key::new(format!("A#{account}"), "ACCOUNT")
+}
+
+/// A counter of the account: `last` numbers its nouns, `total` counts them.
+pub(crate) fn counter(account: &AccountId, noun: &str) -> Key {
+    Key::new(format!("A#{account}"), format!("COUNTER#{noun}"))
+}
+
+/// Tokens of the account, by SHA-256.
+pub(crate) fn token(account: &AccountId, sha256: &str) -> Key {
+    Key::new(format!("A#{account}#TOKENS"), sha256)
+}
+
+/// The partition of SSH keys.
+pub(crate) fn ssh_keys(account: &AccountId) -> String {
+    format!("A#{account}#SSH_KEYS")
+}
+
+/// One SSH key.
+pub(crate) fn ssh_key(account: &AccountId, id: u64) -> Key {
+    Key::new(ssh_keys(account), number(id))
+}
+
+/// The partition of servers.
+pub(crate) fn servers(account: &AccountId) -> String {
+    format!("A#{account}#SERVERS")
+}
+
+/// One server.
+pub(crate) fn server(account: &AccountId, id: u64) -> Key {
+    Key::new(servers(account), number(id))
+}
+
+/// The partition of storages.
+pub(crate) fn storages(account: &AccountId) -> String {
+    format!("A#{account}#STORAGES")
+}
+
+/// One storage.
+pub(crate) fn storage(account: &AccountId, id: u64) -> Key {
+    Key::new(storages(account), number(id))
+}
+
+/// The partition of jobs, with the local indexes of listings.
+pub(crate) fn jobs(account: &AccountId) -> String {
+    format!("A#{account}#JOBS")
+}
+
+/// One job.
+pub(crate) fn job(account: &AccountId, id: Uuid) -> Key {
+    Key::new(jobs(account), id.to_string())
+}
+
+/// A job whose objects are still being deleted.
+pub(crate) fn deleted_job(account: &AccountId, id: Uuid) -> Key {
+    Key::new(format!("A#{account}#DELETED_JOBS"), id.to_string())
+}
+
+/// The partition of a job's backups, with the local indexes of listings.
+pub(crate) fn backups(account: &AccountId, job: Uuid) -> String {
+    format!("A#{account}#JOB#{job}#BACKUPS")
+}
+
+/// One backup.
+pub(crate) fn backup(account: &AccountId, job: Uuid, id: Uuid) -> Key {
+    Key::new(backups(account, job), id.to_string())
+}
+
+/// The partition of what hangs on a backup: its job's id, progress, log.
+pub(crate) fn of_backup(account: &AccountId, backup: Uuid) -> String {
+    format!("A#{account}#BACKUP#{backup}")
+}
+
+/// Tells which job a backup belongs to.
+pub(crate) fn job_of_backup(account: &AccountId, backup: Uuid) -> Key {
+    Key::new(of_backup(account, backup), "JOB")
+}
+
+/// How far a backup is.
+pub(crate) fn progress(account: &AccountId, backup: Uuid) -> Key {
+    Key::new(of_backup(account, backup), "PROGRESS")
+}
+
+/// A chunk of a backup's log.
+pub(crate) fn log_chunk(account: &AccountId, backup: Uuid, attempt: u32, sequence: u32) -> Key {
+    Key::new(of_backup(account, backup), format!("LOG#{attempt:04}#{sequence:06}"))
+}
+
+/// Who runs on a job (`JOB#id`: one at a time).
+pub(crate) fn job_seats(account: &AccountId, job: Uuid) -> Key {
+    Key::new(format!("A#{account}#SEATS"), format!("JOB#{job}"))
+}
+
+/// Who runs on a server (`SERVER#id`: `max_parallel` at a time).
+pub(crate) fn server_seats(account: &AccountId, server: u64) -> Key {
+    Key::new(format!("A#{account}#SEATS"), format!("SERVER#{}", number(server)))
+}
+
+/// A schedule whose Scheduler entries may not match the table yet.
+pub(crate) fn outbox(account: &AccountId, job: Uuid, schedule: u64) -> Key {
+    Key::new(format!("A#{account}#OUTBOX"), format!("{job}#{}", number(schedule)))
+}
+
+/// When a storage is next walked.
+pub(crate) fn sweep(account: &AccountId, storage: u64) -> Key {
+    Key::new(format!("A#{account}#SWEEPS"), number(storage))
+}
+
+/// A schedule's watch for slots that made no backup.
+pub(crate) fn watch(account: &AccountId, job: Uuid, schedule: u64) -> Key {
+    Key::new(format!("A#{account}#WATCHES"), format!("{job}#{}", number(schedule)))
+}
+
+/// What an `Idempotency-Key` once started.
+pub(crate) fn idempotency(account: &AccountId, job: Uuid, key_sha256: &str) -> Key {
+    Key::new(format!("A#{account}#IDEMPOTENCY"), format!("{job}#{key_sha256}"))
+}

@@ -1,0 +1,168 @@
+//! Backups, as their owner sees them: started by hand, listed, followed. How they run is in [`super::runs`].
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::Service;
+use super::runs::{contended, pause};
+use crate::aws::table::{BackupFilter, Cursor, IdempotencyKey, Order, Page};
+use crate::domain::account::AccountId;
+use crate::domain::backup::{Backup, Progress};
+use crate::domain::slot::Tags;
+use crate::error::{Error, Result};
+
+/// How long an `Idempotency-Key` is remembered.
+const IDEMPOTENCY_HOURS: i64 = 24;
+/// How often a start that lost to another write is tried again.
+const TRIES: u32 = 5;
+
+/// A backup and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackupDetail {
+    /// The backup.
+    pub backup: Backup,
+    /// The last report of its present or last attempt; `None` before the first one.
+    pub progress: Option<Progress>,
+}
+
+/// Where a reader of a log is: attempt and chunk of the last text that it has. Displays as `1.12`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPosition {
+    attempt: u32,
+    sequence: u32,
+}
+
+/// What is new in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogText {
+    /// Whole lines; empty when nothing is new.
+    pub text: String,
+    /// Where to go on.
+    pub next: LogPosition,
+    /// Nothing will ever follow.
+    pub is_complete: bool,
+}
+
+impl LogPosition {
+    /// Reads what Display wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (attempt, sequence) = text.split_once('.')?;
+        Some(Self { attempt: attempt.parse().ok()?, sequence: sequence.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.attempt, self.sequence)
+    }
+}
+
+impl Service {
+    /// Records a backup of a job and asks a worker to run it. An idempotency key that was seen in the last 24 hours answers
+    /// what it started then. A conflict while a backup of the job is running.
+    pub async fn start_backup(
+        &self,
+        account: &AccountId,
+        job: Uuid,
+        tags: Tags,
+        idempotency_key: Option<&str>,
+    ) -> Result<Backup> {
+        let job = self.job(account, job).await?;
+        let key = idempotency_key.map(|text| self.idempotency_key(text));
+        for _ in 0..TRIES {
+            if let Some(started) = self.started_before(account, job.id, key.as_ref()).await? {
+                return Ok(started);
+            }
+            if self.running_backup(&job).await?.is_some() {
+                return Err(Error::conflict("a backup of this job is running; wait for its end or cancel it"));
+            }
+            let backup = Backup { tags, ..self.new_backup(&job).await? };
+            if self.aws.table.create_backup(&backup, key.as_ref()).await?.is_yes() {
+                self.ask_to_run(&backup, 0).await;
+                return Ok(backup);
+            }
+            // The job went, the same key came twice at once, or another start counted at the same moment.
+            self.job(account, job.id).await?;
+            pause().await;
+        }
+        Err(contended())
+    }
+
+    fn idempotency_key(&self, text: &str) -> IdempotencyKey {
+        let expires_at = self.clock.now() + SignedDuration::from_hours(IDEMPOTENCY_HOURS);
+        IdempotencyKey { sha256: hex::encode(digest(&SHA256, text.as_bytes())), expires_at }
+    }
+
+    /// What the key started; a conflict when that was deleted since.
+    async fn started_before(
+        &self,
+        account: &AccountId,
+        job: Uuid,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Backup>> {
+        let Some(key) = key else { return Ok(None) };
+        let Some(id) = self.aws.table.started_by(account, job, key, self.clock.now()).await? else { return Ok(None) };
+        let found = self.aws.table.backup(account, job, id).await?;
+        let deleted = || Error::conflict("this idempotency key started a backup that was deleted; send another key");
+        found.map(Some).ok_or_else(deleted)
+    }
+
+    /// One backup, whichever job it is of.
+    pub async fn backup(&self, account: &AccountId, id: Uuid) -> Result<Backup> {
+        let job = self.aws.table.job_of_backup(account, id).await?.ok_or_else(|| Error::not_found("backup"))?;
+        self.aws.table.backup(account, job, id).await?.ok_or_else(|| Error::not_found("backup"))
+    }
+
+    /// One backup and how far it is.
+    pub async fn backup_detail(&self, account: &AccountId, id: Uuid) -> Result<BackupDetail> {
+        let backup = self.backup(account, id).await?;
+        let progress = self.aws.table.progress(account, id).await?;
+        Ok(BackupDetail { backup, progress })
+    }
+
+    /// One page of a job's backups: at most `size`. With a filter that few pass it can be short, and still have a next page.
+    pub async fn list_backups(
+        &self,
+        account: &AccountId,
+        job: Uuid,
+        filter: &BackupFilter,
+        order: Order,
+        size: usize,
+        after: Option<&Cursor>,
+    ) -> Result<Page<Backup>> {
+        self.aws.table.find_backups(account, job, order, size, after, |backup| filter.passes(backup)).await
+    }
+
+    /// How many backups a job has.
+    pub async fn total_backups(&self, account: &AccountId, job: Uuid) -> Result<u64> {
+        self.aws.table.total_backups(account, job).await
+    }
+
+    /// What a backup's log holds after `position`; at most so much that it must be asked again until it is complete.
+    pub async fn log_after(&self, account: &AccountId, id: Uuid, position: LogPosition) -> Result<LogText> {
+        // The status first: a log that is read after its backup ended is read to its end.
+        let has_ended = self.backup(account, id).await?.status.has_ended();
+        let page = self.aws.table.log_after(account, id, (position.attempt, position.sequence)).await?;
+        let last = page.records.last();
+        Ok(LogText {
+            next: last.map_or(position, |chunk| LogPosition { attempt: chunk.attempt, sequence: chunk.sequence }),
+            is_complete: has_ended && page.next.is_none(),
+            text: page.records.into_iter().map(|chunk| chunk.text).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_read_back() {
+        let position = LogPosition { attempt: 2, sequence: 17 };
+        assert_eq!(LogPosition::parse(&position.to_string()), Some(position));
+        for text in ["", "1", "1.", ".1", "a.b", "1.2.3", "-1.2", "99999999999.1"] {
+            assert_eq!(LogPosition::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Storages: buckets of the account's own, and the installation's.
+
+use uuid::Uuid;
+
+use super::listing::{Listing, check_cursor};
+use super::{Service, conflict};
+use crate::aws::table::{Cursor, Noun, Order, keys};
+use crate::domain::account::AccountId;
+use crate::domain::check::{Check, CheckOutcome};
+use crate::domain::message::{Message, Task};
+use crate::domain::sealed::Secret;
+use crate::domain::storage::{NewStorage, PlainCredentials, Provider, Storage, StorageCredentials, StorageEdit};
+use crate::error::{Error, FieldErrors, Result};
+
+impl Service {
+    /// Records a storage. Nothing is written to it yet.
+    pub async fn create_storage(&self, account: &AccountId, new: NewStorage) -> Result<Storage> {
+        let id = self.aws.table.next_number(account, Noun::Storage).await?;
+        let credentials = StorageCredentials {
+            key: self.sealer.seal(account, &key_name(id), &new.credentials.key)?,
+            secret: self.sealer.seal(account, &secret_name(id), &new.credentials.secret)?,
+        };
+        let now = self.clock.now();
+        self.put_storage(
+            account,
+            Storage {
+                id,
+                name: new.name,
+                provider: new.provider,
+                bucket: new.bucket,
+                region: new.region,
+                endpoint: new.endpoint,
+                credentials: Some(credentials),
+                created_at: now,
+                updated_at: now,
+                check: None,
+            },
+        )
+        .await
+    }
+
+    /// Records the installation's own bucket as a storage of the account.
+    pub async fn create_default_storage(&self, account: &AccountId) -> Result<Storage> {
+        let now = self.clock.now();
+        self.put_storage(
+            account,
+            Storage {
+                id: self.aws.table.next_number(account, Noun::Storage).await?,
+                name: "Holdfast".to_owned(),
+                provider: Provider::Holdfast,
+                bucket: self.config.bucket.clone(),
+                region: self.config.region.clone(),
+                endpoint: None,
+                credentials: None,
+                created_at: now,
+                updated_at: now,
+                check: None,
+            },
+        )
+        .await
+    }
+
+    async fn put_storage(&self, account: &AccountId, storage: Storage) -> Result<Storage> {
+        match self.aws.table.create_storage(account, &storage).await?.is_yes() {
+            true => Ok(storage),
+            false => Err(conflict::contended()),
+        }
+    }
+
+    /// One storage.
+    pub async fn storage(&self, account: &AccountId, id: u64) -> Result<Storage> {
+        self.aws.table.storage(account, id).await?.ok_or_else(|| Error::not_found("storage"))
+    }
+
+    /// The account's storages, page by page.
+    pub async fn list_storages(
+        &self,
+        account: &AccountId,
+        order: Order,
+        limit: i32,
+        after: Option<&Cursor>,
+    ) -> Result<Listing<Storage>> {
+        check_cursor(after, &keys::storages(account))?;
+        let page = self.aws.table.list_storages(account, order, limit, after).await?;
+        Ok(Listing::of(page, self.aws.table.total_of(account, Noun::Storage).await?))
+    }
+
+    /// Changes what its owner says of a storage. Bucket, region and endpoint stay while a job uses it: its copies are
+    /// there. Of the installation's own bucket only the name can change.
+    pub async fn update_storage(&self, account: &AccountId, id: u64, edit: StorageEdit) -> Result<Storage> {
+        for _ in 0..conflict::TRIES {
+            let seen = self.storage(account, id).await?;
+            check_edit(&seen, &edit)?;
+            let moves = edit.moves(&seen);
+            let next = self.edited(account, &seen, &edit)?;
+            if self.aws.table.update_storage(account, &seen, &next, moves).await?.is_yes() {
+                return Ok(next);
+            }
+            let jobs = if moves { self.jobs_with_storage(account, id).await? } else { Vec::new() };
+            if !jobs.is_empty() {
+                return Err(conflict::in_use("storage", "job", &jobs));
+            }
+            conflict::pause().await;
+        }
+        Err(conflict::still_held("storage"))
+    }
+
+    fn edited(&self, account: &AccountId, seen: &Storage, edit: &StorageEdit) -> Result<Storage> {
+        let mut next = Storage { updated_at: self.clock.now(), ..seen.clone() };
+        let take = |new: &Option<String>, old: &mut String| {
+            if let Some(new) = new {
+                old.clone_from(new);
+            }
+        };
+        take(&edit.name, &mut next.name);
+        take(&edit.bucket, &mut next.bucket);
+        take(&edit.region, &mut next.region);
+        next.endpoint = edit.endpoint.clone().or(next.endpoint);
+        if let Some(credentials) = &mut next.credentials {
+            if let Some(key) = &edit.key {
+                credentials.key = self.sealer.seal(account, &key_name(seen.id), key)?;
+            }
+            if let Some(secret) = &edit.secret {
+                credentials.secret = self.sealer.seal(account, &secret_name(seen.id), secret)?;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Removes a storage; a conflict that names the jobs while any uses it. The installation's own bucket stays.
+    pub async fn delete_storage(&self, account: &AccountId, id: u64) -> Result<()> {
+        for _ in 0..conflict::TRIES {
+            let seen = self.storage(account, id).await?;
+            if seen.provider == Provider::Holdfast {
+                return Err(Error::conflict("this storage is the installation's own and cannot be deleted"));
+            }
+            if self.aws.table.delete_storage(account, id).await?.is_yes() {
+                return Ok(());
+            }
+            let jobs = self.jobs_with_storage(account, id).await?;
+            if !jobs.is_empty() {
+                return Err(conflict::in_use("storage", "job", &jobs));
+            }
+            conflict::pause().await;
+        }
+        Err(conflict::still_held("storage"))
+    }
+
+    async fn jobs_with_storage(&self, account: &AccountId, id: u64) -> Result<Vec<String>> {
+        self.jobs_where(account, |job| job.storages.iter().any(|storage| storage.storage_id == id)).await
+    }
+
+    /// Asks a worker to write, read and delete a probe object; the storage's `check` shows the answer.
+    pub async fn check_storage(&self, account: &AccountId, id: u64) -> Result<Storage> {
+        for _ in 0..conflict::TRIES {
+            let seen = self.storage(account, id).await?;
+            let check = Check::pending(Uuid::new_v4(), self.clock.now());
+            if self.aws.table.put_storage_check(account, &seen, &check).await?.is_yes() {
+                let task = Task::CheckStorage { account: account.clone(), storage: id, check: check.id };
+                self.aws.queue.send(&Message::new(task), 0).await?;
+                return Ok(Storage { check: Some(check), ..seen });
+            }
+            conflict::pause().await;
+        }
+        Err(conflict::contended())
+    }
+
+    /// Records what a check found. An answer to an older check, or about a storage that is gone, is dropped.
+    pub async fn finish_check_storage(
+        &self,
+        account: &AccountId,
+        id: u64,
+        check: Uuid,
+        outcome: CheckOutcome,
+    ) -> Result<()> {
+        for _ in 0..conflict::TRIES {
+            let Some(seen) = self.aws.table.storage(account, id).await? else { return Ok(()) };
+            let Some(asked) = seen.check.as_ref().filter(|asked| asked.id == check) else { return Ok(()) };
+            let answered = asked.finished(outcome.clone(), self.clock.now());
+            if self.aws.table.put_storage_check(account, &seen, &answered).await?.is_yes() {
+                return Ok(());
+            }
+            conflict::pause().await;
+        }
+        Err(conflict::contended())
+    }
+
+    /// A storage's credentials in the open; `None` for the installation's own bucket.
+    pub fn open_credentials(&self, account: &AccountId, storage: &Storage) -> Result<Option<PlainCredentials>> {
+        let Some(sealed) = &storage.credentials else { return Ok(None) };
+        let open = |name: String, sealed| -> Result<Secret> { self.sealer.open(account, &name, sealed) };
+        let key = open(key_name(storage.id), &sealed.key)?;
+        let secret = open(secret_name(storage.id), &sealed.secret)?;
+        Ok(Some(PlainCredentials { key, secret }))
+    }
+}
+
+fn key_name(id: u64) -> String {
+    format!("storage/{id}/key")
+}
+
+fn secret_name(id: u64) -> String {
+    format!("storage/{id}/secret")
+}
+
+/// What the provider of a storage does not let its owner change.
+fn check_edit(seen: &Storage, edit: &StorageEdit) -> Result<()> {
+    let mut errors = FieldErrors::default();
+    if seen.provider == Provider::Holdfast {
+        let given = [
+            ("bucket", edit.bucket.is_some()),
+            ("region", edit.region.is_some()),
+            ("key", edit.key.is_some()),
+            ("secret", edit.secret.is_some()),
+        ];
+        for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+            errors.push(field, "cannot be changed on the installation's own storage");
+        }
+    }
+    if edit.endpoint.is_some() && !seen.provider.needs_endpoint() {
+        errors.push("endpoint", "is known for this provider; leave it out");
+    }
+    Ok(errors.check(())?)
+}
