@@ -42,15 +42,6 @@ impl SchedulerStore {
         Self { queues: queues.clone(), changed: Arc::new(Notify::new()) }
     }
 
-    /// Makes the group unless it is there; for the start of an installation.
-    pub async fn ensure_group(&self, name: &str) -> Result<(), Fault> {
-        let name = name.to_owned();
-        match self.queues.transact(move |db, now| group::create(db, now, &name)).await {
-            Err(fault) if fault.code != "ConflictException" => Err(fault),
-            _ => Ok(()),
-        }
-    }
-
     /// Lets [`run`](Self::run) look again at once; for tests that moved the clock.
     pub fn wake(&self) {
         self.changed.notify_waiters();

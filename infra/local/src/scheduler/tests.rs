@@ -289,8 +289,7 @@ async fn a_repeated_create_succeeds_only_with_its_token() {
 #[tokio::test]
 async fn listing_pages_and_filters() {
     let bench = Bench::at("2026-03-27T12:00:00Z").await;
-    bench.scheduler.ensure_group("other").await.unwrap();
-    bench.scheduler.ensure_group("other").await.unwrap();
+    bench.queues.transact(|db, now| group::create(db, now, "other")).await.unwrap();
     for name in ["a-1", "a-2", "b-1"] {
         bench.create(name, json!({})).await.unwrap();
         bench.create(name, json!({"GroupName": "other", "State": "DISABLED"})).await.unwrap();
