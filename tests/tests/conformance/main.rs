@@ -2,6 +2,8 @@
 //! or against any endpoint that `HOLDFAST_CONFORMANCE_ENDPOINT` names.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
+
+mod kill;
 mod messaging;
 mod s3;
 mod scheduler;
