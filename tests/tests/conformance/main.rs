@@ -2,7 +2,6 @@
 //! or against any endpoint that `HOLDFAST_CONFORMANCE_ENDPOINT` names.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
-
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod messaging;
