@@ -1,1 +1,6 @@
-//! x
+//! The worker: takes what the queue asks for, dumps over SSH, streams to storages, and records only what it proved.
+//!
+//! It owns the bytes of a backup and every process that is spawned. It deliberately knows no HTTP surface and no record's
+//! layout: what a backup may become is decided by the use cases that it calls.
+
+pub mod pipeline;

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use shared::aws::table::SortBy;
-use shared::domain::check::Check;
+use holdfast_shared::aws::table::SortBy;
+use holdfast_shared::domain::check::Check;
 
 use crate::http::paging::SortKeys;
 use crate::http::{HttpError, rfc3339};
@@ -43,7 +43,7 @@ pub(super) fn check(check: &Check) -> Value {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use shared::Error;
+    use holdfast_shared::Error;
 
     use super::*;
 

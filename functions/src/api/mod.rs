@@ -8,7 +8,7 @@ mod storages;
 
 use axum::Router;
 use axum::routing::{get, post};
-use shared::service::Service;
+use holdfast_shared::service::Service;
 
 use crate::http::rate_limit::RateLimit;
 use crate::http::{App, surface};

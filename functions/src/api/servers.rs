@@ -7,15 +7,15 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use serde_json::{Value, json};
-use shared::Result;
-use shared::aws::table::{Order, SortBy};
-use shared::domain::account::AccountId;
-use shared::domain::server::{
+use holdfast_shared::Result;
+use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::domain::server::{
     DEFAULT_MAX_PARALLEL, DEFAULT_PORT, Host, HostKey, HostKeySource, LoginName, MAX_PARALLEL_LIMIT, NewServer, Server,
     ServerEdit,
 };
-use shared::domain::ssh_key::SshKey;
-use shared::service::Service;
+use holdfast_shared::domain::ssh_key::SshKey;
+use holdfast_shared::service::Service;
 
 use super::answers::{self, SORT_KEYS, data};
 use super::ssh_keys;

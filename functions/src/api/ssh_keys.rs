@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use serde_json::{Value, json};
-use shared::aws::table::{Order, SortBy};
-use shared::domain::ssh_key::SshKey;
-use shared::service::Service;
+use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::domain::ssh_key::SshKey;
+use holdfast_shared::service::Service;
 
 use super::answers::{SORT_KEYS, data};
 use crate::http::fields::MAX_NAME_CHARS;

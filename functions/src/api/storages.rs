@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use serde_json::{Value, json};
-use shared::Result;
-use shared::aws::table::{Order, SortBy};
-use shared::domain::sealed::Secret;
-use shared::domain::storage::{
+use holdfast_shared::Result;
+use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::domain::sealed::Secret;
+use holdfast_shared::domain::storage::{
     NewStorage, PlainCredentials, Provider, Storage, StorageEdit, bucket, endpoint, region,
 };
-use shared::service::Service;
+use holdfast_shared::service::Service;
 
 use super::answers::{self, SORT_KEYS, data};
 use crate::http::fields::MAX_NAME_CHARS;

@@ -5,8 +5,8 @@ use std::time::Instant;
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use shared::domain::account::AccountId;
-use shared::{Error, ErrorKind, Result};
+use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::{Error, ErrorKind, Result};
 
 use super::error::HttpError;
 use super::surface::App;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use shared::{Error, ErrorKind};
+use holdfast_shared::{Error, ErrorKind};
 
 /// A request that failed: the status, and the error that a surface puts in its own envelope.
 ///

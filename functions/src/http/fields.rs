@@ -15,7 +15,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
-use shared::{Error, FieldErrors, Result};
+use holdfast_shared::{Error, FieldErrors, Result};
 
 use super::tree::Tree;
 

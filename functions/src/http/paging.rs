@@ -5,9 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::Result;
-use shared::aws::table::{Cursor, Order, SortBy};
-use shared::service::Listing;
+use holdfast_shared::Result;
+use holdfast_shared::aws::table::{Cursor, Order, SortBy};
+use holdfast_shared::service::Listing;
 
 use super::fields::Fields;
 use super::query::Query;

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Path, Request};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use serde::de::DeserializeOwned;
-use shared::Error;
+use holdfast_shared::Error;
 
 use super::error::HttpError;
 

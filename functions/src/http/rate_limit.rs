@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::domain::account::AccountId;
-use shared::{Error, ErrorKind, Result};
+use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::{Error, ErrorKind, Result};
 
 /// How many tokens are kept before those that have rested long enough are forgotten.
 const MAX_BUCKETS: usize = 10_000;

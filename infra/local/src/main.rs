@@ -1,1 +1,8 @@
-fn main() {}
+//! The `holdfast` command.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    holdfast_local::cli::run().await
+}

@@ -1,5 +1,7 @@
 //! One concrete struct per AWS resource. SDK types stop here: nothing above this module names one.
 
+mod endpoints;
+pub mod objects;
 mod queue;
 mod scheduler;
 mod sealer;
@@ -7,6 +9,8 @@ pub mod table;
 
 use std::sync::Arc;
 
+pub use endpoints::Endpoints;
+pub use objects::Objects;
 pub use queue::{Queue, Received};
 pub use scheduler::{ScheduleEntry, Scheduler};
 pub use sealer::Sealer;

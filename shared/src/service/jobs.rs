@@ -241,7 +241,7 @@ impl Service {
         let mut after = None;
         loop {
             let page = self.aws.table.list_servers(account, order, 100, after.as_ref()).await?;
-            found.extend(page.records.iter().filter(|server| server.host.as_str() == host).map(|server| server.id));
+            found.extend(page.records.iter().filter(|server| *server.host == *host).map(|server| server.id));
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(found),

@@ -23,6 +23,14 @@ impl Service {
         }
     }
 
+    /// Makes the account `id` unless it is there, for a caller that goes on where it was broken off.
+    pub async fn ensure_account(&self, id: &AccountId, name: &str) -> Result<()> {
+        let account = Account { id: id.clone(), name: name.to_owned(), created_at: self.clock.now() };
+        // Refused means that it is there.
+        let _ = self.aws.table.create_account(&account).await?;
+        Ok(())
+    }
+
     /// Makes a token and answers its text, which is shown this once and kept nowhere.
     pub async fn create_token(
         &self,

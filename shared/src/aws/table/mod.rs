@@ -16,6 +16,7 @@ mod seats;
 mod servers;
 mod ssh_keys;
 mod storages;
+mod sweeps;
 mod users;
 mod watches;
 
@@ -38,6 +39,7 @@ pub use keys::Key;
 pub use logs::LogChunk;
 pub use outbox::OutboxRow;
 pub use seats::{Seat, Seats};
+pub use sweeps::Sweep;
 pub use watches::{MISSED_AFTER_SECS, Watch};
 
 use crate::error::{Error, Result};

@@ -54,17 +54,62 @@ fn documented_examples_and_wildcards() {
 #[test]
 fn spring_gap_is_skipped_and_autumn_repeat_runs_once() {
     for (tz, expression, after, expected) in [
-        ("Europe/Berlin", "cron(30 2 * * ? *)", "2026-03-27T12:00:00Z", ["2026-03-28 02:30 +01:00", "2026-03-30 02:30 +02:00"]),
-        ("Europe/Berlin", "cron(30 2 * * ? *)", "2026-10-24T12:00:00Z", ["2026-10-25 02:30 +02:00", "2026-10-26 02:30 +01:00"]),
-        ("America/New_York", "cron(0 2 * * ? *)", "2026-03-07T12:00:00Z", ["2026-03-09 02:00 -04:00", "2026-03-10 02:00 -04:00"]),
-        ("America/New_York", "cron(30 1 * * ? *)", "2026-11-01T05:00:00Z", ["2026-11-01 01:30 -04:00", "2026-11-02 01:30 -05:00"]),
+        (
+            "Europe/Berlin",
+            "cron(30 2 * * ? *)",
+            "2026-03-27T12:00:00Z",
+            ["2026-03-28 02:30 +01:00", "2026-03-30 02:30 +02:00"],
+        ),
+        (
+            "Europe/Berlin",
+            "cron(30 2 * * ? *)",
+            "2026-10-24T12:00:00Z",
+            ["2026-10-25 02:30 +02:00", "2026-10-26 02:30 +01:00"],
+        ),
+        (
+            "America/New_York",
+            "cron(0 2 * * ? *)",
+            "2026-03-07T12:00:00Z",
+            ["2026-03-09 02:00 -04:00", "2026-03-10 02:00 -04:00"],
+        ),
+        (
+            "America/New_York",
+            "cron(30 1 * * ? *)",
+            "2026-11-01T05:00:00Z",
+            ["2026-11-01 01:30 -04:00", "2026-11-02 01:30 -05:00"],
+        ),
         // Asked inside the repeated hour, after its first pass.
-        ("America/New_York", "cron(30 1 * * ? *)", "2026-11-01T05:45:00Z", ["2026-11-02 01:30 -05:00", "2026-11-03 01:30 -05:00"]),
-        ("America/New_York", "cron(0/30 * * * ? *)", "2026-11-01T05:15:00Z", ["2026-11-01 01:30 -04:00", "2026-11-01 02:00 -05:00"]),
+        (
+            "America/New_York",
+            "cron(30 1 * * ? *)",
+            "2026-11-01T05:45:00Z",
+            ["2026-11-02 01:30 -05:00", "2026-11-03 01:30 -05:00"],
+        ),
+        (
+            "America/New_York",
+            "cron(0/30 * * * ? *)",
+            "2026-11-01T05:15:00Z",
+            ["2026-11-01 01:30 -04:00", "2026-11-01 02:00 -05:00"],
+        ),
         // Half an hour: 02:00 becomes 02:30, and back.
-        ("Australia/Lord_Howe", "cron(15 2 * * ? *)", "2026-10-02T16:00:00Z", ["2026-10-05 02:15 +11:00", "2026-10-06 02:15 +11:00"]),
-        ("Australia/Lord_Howe", "cron(30 2 * * ? *)", "2026-10-03T00:00:00Z", ["2026-10-04 02:30 +11:00", "2026-10-05 02:30 +11:00"]),
-        ("Australia/Lord_Howe", "cron(45 1 * * ? *)", "2026-04-04T00:00:00Z", ["2026-04-05 01:45 +11:00", "2026-04-06 01:45 +10:30"]),
+        (
+            "Australia/Lord_Howe",
+            "cron(15 2 * * ? *)",
+            "2026-10-02T16:00:00Z",
+            ["2026-10-05 02:15 +11:00", "2026-10-06 02:15 +11:00"],
+        ),
+        (
+            "Australia/Lord_Howe",
+            "cron(30 2 * * ? *)",
+            "2026-10-03T00:00:00Z",
+            ["2026-10-04 02:30 +11:00", "2026-10-05 02:30 +11:00"],
+        ),
+        (
+            "Australia/Lord_Howe",
+            "cron(45 1 * * ? *)",
+            "2026-04-04T00:00:00Z",
+            ["2026-04-05 01:45 +11:00", "2026-04-06 01:45 +10:30"],
+        ),
     ] {
         assert_eq!(next(expression, tz, after, 2), expected, "{tz} {expression} after {after}");
     }
@@ -103,7 +148,11 @@ fn start_is_inclusive_for_cron() {
 #[test]
 fn what_never_comes_ends_the_search() {
     for expression in ["cron(0 0 31 2 ? *)", "cron(0 0 1 1 ? 2020)", "cron(0 0 30W FEB ? *)"] {
-        assert_eq!(parse(expression).next_after(at("2026-01-01T00:00:00Z"), &TimeZone::UTC, None), None, "{expression}");
+        assert_eq!(
+            parse(expression).next_after(at("2026-01-01T00:00:00Z"), &TimeZone::UTC, None),
+            None,
+            "{expression}"
+        );
     }
     let last = parse("cron(59 23 31 12 ? 2199)").next_after(at("2026-01-01T00:00:00Z"), &TimeZone::UTC, None);
     assert_eq!(last, Some(at("2199-12-31T23:59:00Z")));
@@ -123,14 +172,46 @@ fn latest_is_the_newest_one_missed() {
 #[test]
 fn refuses_what_aws_does_not_document() {
     for text in [
-        "", "cron", "cron()", "cron(* * * * *)", "cron(* * * * * * *)", "cron(* * * * * *)", "cron(* * ? * ? *)",
-        "cron(60 * * * ? *)", "cron(*/0 * * * ? *)", "cron(* 24 * * ? *)", "cron(* * 0 * ? *)", "cron(* * 32 * ? *)",
-        "cron(* * * 13 ? *)", "cron(* * ? * 0 *)", "cron(* * ? * 8 *)", "cron(* * ? * 2#6 *)", "cron(* * ? * 2#0 *)",
-        "cron(* * ? * 2/2 *)", "cron(* * * * ? 1969)", "cron(* * * * ? 2200)", "cron(+1 * * * ? *)", "cron(,1 * * * ? *)",
-        "cron(5-1 * * * ? *)", "cron(* * L-3 * ? *)", "cron(* * W * ? *)", "cron(* * 32W * ? *)", "cron(1 * * * ? *",
-        "rate(0 minutes)", "rate(-1 minutes)", "rate(1.5 hours)", "rate(5 seconds)", "rate(5)", "rate(99999999999 days)",
-        "at(2026-13-01T00:00:00)", "at(2026-01-01)", "at(2026-01-01T00:00)", "at(2026-01-01T00:00:00Z)",
-        "at(2026-01-01T00:00:00.5)", "at(2026-01-01 00:00:00)", "every(1 day)",
+        "",
+        "cron",
+        "cron()",
+        "cron(* * * * *)",
+        "cron(* * * * * * *)",
+        "cron(* * * * * *)",
+        "cron(* * ? * ? *)",
+        "cron(60 * * * ? *)",
+        "cron(*/0 * * * ? *)",
+        "cron(* 24 * * ? *)",
+        "cron(* * 0 * ? *)",
+        "cron(* * 32 * ? *)",
+        "cron(* * * 13 ? *)",
+        "cron(* * ? * 0 *)",
+        "cron(* * ? * 8 *)",
+        "cron(* * ? * 2#6 *)",
+        "cron(* * ? * 2#0 *)",
+        "cron(* * ? * 2/2 *)",
+        "cron(* * * * ? 1969)",
+        "cron(* * * * ? 2200)",
+        "cron(+1 * * * ? *)",
+        "cron(,1 * * * ? *)",
+        "cron(5-1 * * * ? *)",
+        "cron(* * L-3 * ? *)",
+        "cron(* * W * ? *)",
+        "cron(* * 32W * ? *)",
+        "cron(1 * * * ? *",
+        "rate(0 minutes)",
+        "rate(-1 minutes)",
+        "rate(1.5 hours)",
+        "rate(5 seconds)",
+        "rate(5)",
+        "rate(99999999999 days)",
+        "at(2026-13-01T00:00:00)",
+        "at(2026-01-01)",
+        "at(2026-01-01T00:00)",
+        "at(2026-01-01T00:00:00Z)",
+        "at(2026-01-01T00:00:00.5)",
+        "at(2026-01-01 00:00:00)",
+        "every(1 day)",
     ] {
         assert!(Expression::parse(text).is_err(), "{text}");
     }

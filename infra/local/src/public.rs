@@ -1,0 +1,46 @@
+//! The one public listener: every surface, download links, and whether all of it is ready.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use holdfast_shared::service::Service;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::forward::{self, Forward, forward};
+
+/// What tells whether all parts are ready; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// The use cases, whose resources are asked.
+    pub service: Service,
+    /// Cancelled once the worker ended; `None` where none runs here.
+    pub worker_ended: Option<CancellationToken>,
+}
+
+/// All routes of one machine.
+pub fn router(health: Health, downloads: Forward) -> Router {
+    let (api, presigner) = (health.service.clone(), health.service.clone());
+    Router::new()
+        .route("/healthz", get(show_health).with_state(health))
+        .route(&format!("{}/{{*path}}", forward::PREFIX), get(forward).with_state(downloads))
+        .route_service("/v1/downloads/{ticket}", holdfast_functions::presigner::router(presigner))
+        .fallback_service(holdfast_functions::api::router(api))
+}
+
+/// 200 once everything answers; 503 that names what does not.
+async fn show_health(State(health): State<Health>) -> (StatusCode, Json<Value>) {
+    let aws = &health.service.aws;
+    let (mut waiting_for, scheduler) = tokio::join!(health.service.parts_not_ready(), aws.scheduler.is_ready());
+    if !scheduler {
+        waiting_for.push("scheduler");
+    }
+    if health.worker_ended.is_some_and(|ended| ended.is_cancelled()) {
+        waiting_for.push("worker");
+    }
+    match waiting_for.is_empty() {
+        true => (StatusCode::OK, Json(json!({"status": "ready"}))),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "not ready", "waiting_for": waiting_for}))),
+    }
+}

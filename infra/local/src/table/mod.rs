@@ -1,0 +1,67 @@
+//! DynamoDB for one machine: the engine of `dynoxide` behind a wire of our own.
+//!
+//! Its own server takes any caller and blocks the async threads; this one wants a signature, since other users of the
+//! machine reach a loopback port too, and runs the engine where it may block. SQLite stands at `synchronous = FULL`,
+//! its default: an answer is on disk before it is given.
+
+mod wire;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::post;
+use axum::{Router, middleware};
+use dynoxide::{Database, DynoxideError};
+use tokio_util::sync::CancellationToken;
+
+use crate::signature::{self, Credentials};
+
+/// How often items whose TTL passed are removed. AWS takes up to days.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// A request of DynamoDB is at most 16 MB.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// All tables of one data folder; cheap to clone. The file is closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct TableStore(Database);
+
+impl TableStore {
+    /// Opens, or makes, `table.sqlite` in `dir`. The folder must exist.
+    pub fn open(dir: &Path) -> Result<Self, DynoxideError> {
+        Ok(Self(Database::new(&dir.join("table.sqlite").to_string_lossy())?))
+    }
+
+    /// The DynamoDB protocol over these tables, for requests signed with `credentials` and no others.
+    pub fn router(&self, credentials: Credentials) -> Router {
+        Router::new()
+            .route("/", post(wire::handle))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(middleware::from_fn_with_state(Arc::new(credentials), signature::require))
+            .with_state(self.clone())
+    }
+
+    /// Removes items whose TTL passed, each minute until `closing`.
+    pub async fn sweep(self, closing: CancellationToken) {
+        while closing.run_until_cancelled(tokio::time::sleep(SWEEP_EVERY)).await.is_some() {
+            match self.run(|database| database.sweep_ttl()).await {
+                Ok(0) => {}
+                Ok(items) => tracing::debug!(items, "removed items whose time had come"),
+                Err(error) => tracing::warn!(%error, "items whose time has come were not removed"),
+            }
+        }
+    }
+
+    /// Runs `work` where it may block, to its end even if nobody waits for it any more.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, DynoxideError> + Send + 'static,
+    ) -> Result<T, DynoxideError> {
+        let database = self.0.clone();
+        let task = tokio::task::spawn_blocking(move || work(&database));
+        task.await.unwrap_or_else(|error| Err(DynoxideError::InternalServerError(error.to_string())))
+    }
+}

@@ -1,0 +1,280 @@
+//! Object key: where a backup's files lie in a storage. Nothing else spells or reads keys.
+//!
+//! `holdfast/{account}/{job}/{yyyy}/{mm}/{dd}/{backup}/{attempt}/{file}`
+//!
+//! Every piece is ours or checked, so a key needs no escaping anywhere. The attempt is in it so that a worker that lost its
+//! lease cannot overwrite its successor's objects; every prefix ends in `/`, so that sweeping one never touches another's.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::account::AccountId;
+
+/// The first segment of every key, so that a bucket can hold other things too.
+const ROOT: &str = "holdfast";
+
+/// The longest file name, in characters.
+const MAX_FILE_NAME_CHARS: usize = 128;
+
+/// The prefix below which everything of an account lies.
+pub fn prefix_of_account(account: &AccountId) -> String {
+    format!("{ROOT}/{account}/")
+}
+
+/// The prefix below which everything of a job lies.
+pub fn prefix_of_job(account: &AccountId, job: Uuid) -> String {
+    format!("{ROOT}/{account}/{}/", job.hyphenated())
+}
+
+/// Where all attempts of one backup put their files. Displays as the directory, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BackupDirectory {
+    /// Whose backup it is.
+    pub account: AccountId,
+    /// The job that it is a backup of.
+    pub job: Uuid,
+    /// The UTC day on which the backup was due or asked for.
+    pub date: Date,
+    /// The backup.
+    pub backup: Uuid,
+}
+
+impl BackupDirectory {
+    /// The prefix of every object that any attempt of this backup made.
+    pub fn prefix_of_backup(&self) -> String {
+        format!("{self}/")
+    }
+
+    /// The prefix of every object that one attempt made.
+    pub fn prefix_of_attempt(&self, attempt: u32) -> String {
+        format!("{self}/{attempt:04}/")
+    }
+
+    /// The key of a file that an attempt makes.
+    pub fn object(&self, attempt: u32, file: FileName) -> ObjectKey {
+        ObjectKey { directory: self.clone(), attempt, file }
+    }
+}
+
+impl fmt::Display for BackupDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, job, date, backup } = self;
+        let (year, month, day) = (date.year(), date.month(), date.day());
+        write!(f, "{ROOT}/{account}/{}/{year:04}/{month:02}/{day:02}/{}", job.hyphenated(), backup.hyphenated())
+    }
+}
+
+/// The key of one object. Two keys are equal exactly when their texts are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ObjectKey {
+    directory: BackupDirectory,
+    attempt: u32,
+    file: FileName,
+}
+
+impl ObjectKey {
+    /// Reads a key that Display wrote; `None` for every other text, also for one that merely looks alike.
+    pub fn parse(text: &str) -> Option<Self> {
+        let segments: Vec<&str> = text.split('/').collect();
+        let [ROOT, account, job, year, month, day, backup, attempt, file] = segments[..] else { return None };
+        let directory = BackupDirectory {
+            account: AccountId::parse(account)?,
+            job: job.parse().ok()?,
+            date: Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()?,
+            backup: backup.parse().ok()?,
+        };
+        let key = directory.object(attempt.parse().ok()?, FileName::new(file)?);
+        // Only one spelling of each piece is ours: not `+1` for `0001`, no uppercase UUID.
+        (key.to_string() == text).then_some(key)
+    }
+
+    /// The directory of the backup that the object belongs to.
+    pub fn directory(&self) -> &BackupDirectory {
+        &self.directory
+    }
+
+    /// The attempt that made the object.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The last segment.
+    pub fn file_name(&self) -> &FileName {
+        &self.file
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.directory.prefix_of_attempt(self.attempt), self.file)
+    }
+}
+
+impl FromStr for ObjectKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| "this is not the key of a backup's object".into())
+    }
+}
+
+impl TryFrom<String> for ObjectKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ObjectKey> for String {
+    fn from(key: ObjectKey) -> Self {
+        key.to_string()
+    }
+}
+
+/// A file name of ours, such as `file-backups.tar.zst`: 1 to 128 of `A–Z a–z 0–9 . _ -`, the first a letter or digit.
+///
+/// It is therefore never `.`, `..`, hidden or an option, on any system that it is downloaded to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileName(String);
+
+impl FileName {
+    /// Takes a name that keeps to the rule.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let begins_well = text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
+        (begins_well && text.len() <= MAX_FILE_NAME_CHARS && text.bytes().all(allowed)).then_some(Self(text))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for FileName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(text).ok_or_else(|| "a file name has letters, digits, `.`, `_` and `-`, at most 128".into())
+    }
+}
+
+impl From<FileName> for String {
+    fn from(name: FileName) -> Self {
+        name.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn directory() -> BackupDirectory {
+        BackupDirectory {
+            account: AccountId::parse("acme").unwrap(),
+            job: Uuid::from_u128(1),
+            date: Date::constant(2026, 3, 9),
+            backup: Uuid::from_u128(2),
+        }
+    }
+
+    #[test]
+    fn keys_and_their_prefixes() {
+        let key = directory().object(3, FileName::new("file-backups.tar.zst").unwrap());
+        let folder =
+            "holdfast/acme/00000000-0000-0000-0000-000000000001/2026/03/09/00000000-0000-0000-0000-000000000002";
+        assert_eq!(key.to_string(), format!("{folder}/0003/file-backups.tar.zst"));
+        assert_eq!(key.directory().to_string(), folder);
+        assert_eq!(directory().prefix_of_backup(), format!("{folder}/"));
+        assert_eq!(directory().prefix_of_attempt(3), format!("{folder}/0003/"));
+        assert!(folder.starts_with(&prefix_of_job(&directory().account, directory().job)));
+        assert!(folder.starts_with(&prefix_of_account(&directory().account)));
+    }
+
+    #[test]
+    fn only_our_own_spelling_is_a_key() {
+        let text = directory().object(1, FileName::new("a.tar").unwrap()).to_string();
+        assert!(ObjectKey::parse(&text).is_some());
+        let others = [
+            text.replace("/0001/", "/1/"),
+            text.replace("/0001/", "/+001/"),
+            text.replace("/03/09/", "/3/9/"),
+            text.replace("/03/09/", "/13/09/"),
+            text.replace("00000000-0000", "000000000000"),
+            text.replace("acme", ".."),
+            text.replace("a.tar", ".."),
+            text.replace("a.tar", ""),
+            text.replace("a.tar", "a/b"),
+            text.replace("holdfast", "other"),
+            format!("/{text}"),
+            format!("{text}/"),
+            String::new(),
+        ];
+        for other in others {
+            assert!(ObjectKey::parse(&other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn file_names_are_safe_everywhere() {
+        for name in ["a", "url-backups.bin", "7z.zst", "A_b-c.d"] {
+            assert!(FileName::new(name).is_some(), "{name}");
+        }
+        for name in ["", ".", "..", ".env", "-rf", "a b", "a/b", "a\\b", "a\n", "ä", "a%25", &"a".repeat(129)] {
+            assert!(FileName::new(name).is_none(), "{name:?}");
+        }
+    }
+
+    prop_compose! {
+        fn any_key()(
+            account in "[a-z0-9]{1,32}",
+            (job, backup) in (any::<u128>(), any::<u128>()),
+            (year, month, day) in (1970_i16..=9999, 1_i8..=12, 1_i8..=28),
+            attempt in any::<u32>(),
+            file in "[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
+        ) -> ObjectKey {
+            BackupDirectory {
+                account: AccountId::parse(&account).unwrap(),
+                job: Uuid::from_u128(job),
+                date: Date::new(year, month, day).unwrap(),
+                backup: Uuid::from_u128(backup),
+            }
+            .object(attempt, FileName::new(file).unwrap())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(key in any_key()) {
+            prop_assert_eq!(ObjectKey::parse(&key.to_string()), Some(key.clone()));
+            prop_assert!(key.to_string().len() <= 1024, "S3's limit on a key");
+        }
+
+        #[test]
+        fn no_attempt_lies_below_another(key in any_key(), other in any::<u32>()) {
+            let below = key.to_string().starts_with(&key.directory().prefix_of_attempt(other));
+            prop_assert_eq!(below, other == key.attempt());
+        }
+
+        #[test]
+        fn reading_never_panics(text in "(holdfast/)?[ -~äß/]{0,80}") {
+            let _ = ObjectKey::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Schedules against an independent oracle: forms × zones × changes of the clocks, see `golden/generate.py`.
+
+use holdfast_shared::domain::schedule::{Schedule, ScheduleInput};
+use jiff::Timestamp;
+use serde_json::json;
+
+const GOLDEN: &str = include_str!("golden/schedules.tsv");
+
+/// A run as the golden file writes it; it leaves out seconds, which are always 0.
+fn instant(text: &str) -> Timestamp {
+    text.replace('Z', ":00Z").parse().unwrap()
+}
+
+fn schedule(form: &str, run_offset: &str, zone: &str) -> Schedule {
+    let rule = if form.starts_with(['h', 'm']) { "frequency" } else { "cron" };
+    let input: ScheduleInput =
+        serde_json::from_value(json!({rule: form, "run_offset": run_offset, "timezone": zone})).unwrap();
+    Schedule::create(1, &input).unwrap()
+}
+
+#[test]
+fn next_runs_are_those_of_the_golden_file() {
+    let mut rows = 0;
+    let mut differences = Vec::new();
+    for line in GOLDEN.lines().filter(|line| !line.starts_with('#')) {
+        let [form, run_offset, zone, from, runs] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("a row has five columns: {line}");
+        };
+        let expected: Vec<Timestamp> = runs.split(' ').map(instant).collect();
+        let found = schedule(form, run_offset, zone).next_runs(instant(from), expected.len());
+        rows += 1;
+        if found != expected {
+            differences.push(format!("{line}\n  found {found:?}"));
+        }
+    }
+    assert!(rows > 1_500, "only {rows} rows");
+    assert!(differences.is_empty(), "{} of {rows} rows differ:\n{}", differences.len(), differences.join("\n"));
+}

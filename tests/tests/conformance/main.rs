@@ -1,0 +1,10 @@
+//! What Holdfast relies on AWS for, stated as tests. They run against the embedded stores, each on a port of its own,
+//! or against any endpoint that `HOLDFAST_CONFORMANCE_ENDPOINT` names.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod messaging;
+mod s3;
+mod scheduler;
+mod sqs;
