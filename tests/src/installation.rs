@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::http::Client;
 use crate::eventually;
+use crate::http::Client;
 
 /// What a test wants to be different.
 #[derive(Debug, Clone, Default)]
