@@ -1,6 +1,6 @@
 //! The native surface, `/v1`: every route of it on one screen.
 
-mod answers;
+pub(crate) mod answers;
 mod health;
 pub mod servers;
 pub mod ssh_keys;

@@ -2,12 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
-use serde_json::{Value, json};
 use holdfast_shared::Result;
 use holdfast_shared::aws::table::{Cursor, Order, SortBy};
 use holdfast_shared::service::Listing;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::fields::Fields;
 use super::query::Query;
@@ -51,20 +51,20 @@ impl Paging {
     ///
     /// With a cursor, as in every `next` link, that is one read. A page that is named by its number alone costs the
     /// pages before it.
-    pub async fn fetch<T>(
-        &self,
-        fetch: impl AsyncFn(i32, Option<&Cursor>) -> Result<Listing<T>>,
-    ) -> Result<Listing<T>> {
+    pub async fn fetch<T, F>(&self, fetch: impl Fn(i32, Option<Cursor>) -> F) -> Result<Listing<T>>
+    where
+        F: Future<Output = Result<Listing<T>>>,
+    {
         let mut cursor = self.cursor.clone();
         let skipped = if cursor.is_some() { 0 } else { self.page - 1 };
         for _ in 0..skipped {
-            let passed = fetch(self.size, cursor.as_ref()).await?;
+            let passed = fetch(self.size, cursor).await?;
             match passed.next {
                 Some(next) => cursor = Some(next),
                 None => return Ok(Listing { records: Vec::new(), next: None, total: passed.total }),
             }
         }
-        fetch(self.size, cursor.as_ref()).await
+        fetch(self.size, cursor).await
     }
 
     /// The whole answer of a list: `data`, `links` and `meta`. Links start with `public_url`, never with what the client
@@ -76,12 +76,13 @@ impl Paging {
         listing: Listing<T>,
         view: impl FnMut(T) -> R,
     ) -> Value {
-        let total = i64::try_from(listing.total).unwrap_or(i64::MAX);
         let size = i64::from(self.size);
-        let last = total.div_euclid(size) + i64::from(total.rem_euclid(size) > 0);
-        let last = last.clamp(1, MAX_PAGE);
+        let last = listing.total.map(|total| {
+            let total = i64::try_from(total).unwrap_or(i64::MAX);
+            (total.div_euclid(size) + i64::from(total.rem_euclid(size) > 0)).clamp(1, MAX_PAGE)
+        });
         // The table answers a cursor after a page that just filled up, with nothing behind it.
-        let next = listing.next.filter(|_| self.page < last);
+        let next = listing.next.filter(|_| last.is_none_or(|last| self.page < last));
         let link = |page: i64, cursor: Option<&Cursor>| link(query, public_url, page, cursor);
         let data: Vec<R> = listing.records.into_iter().map(view).collect();
         let from = (self.page - 1) * size + 1;
@@ -89,7 +90,7 @@ impl Paging {
         json!({
             "links": {
                 "first": link(1, None),
-                "last": link(last, None),
+                "last": last.map(|last| link(last, None)),
                 "prev": (self.page > 1).then(|| link(self.page - 1, None)),
                 "next": next.map(|cursor| link(self.page + 1, Some(&cursor))),
             },
@@ -99,7 +100,7 @@ impl Paging {
                 "to": (!data.is_empty()).then_some(to),
                 "last_page": last,
                 "per_page": size,
-                "total": total,
+                "total": listing.total,
                 "path": format!("{public_url}{}", query.path),
             },
             "data": data,
@@ -107,7 +108,7 @@ impl Paging {
     }
 }
 
-fn order(text: &str, sort_keys: SortKeys) -> Result<Order, String> {
+fn order(text: &str, sort_keys: SortKeys) -> std::result::Result<Order, String> {
     let (descending, word) = text.strip_prefix('-').map_or((false, text), |word| (true, word));
     let found = sort_keys.iter().find(|(name, _)| *name == word);
     found.map(|(_, by)| Order { by: *by, descending }).ok_or_else(|| {
@@ -193,7 +194,7 @@ mod tests {
     fn links_keep_the_other_parameters() {
         let query = query("page_size=15&tags[manual]=1&page=2");
         let paging = read("page_size=15&page=2").unwrap();
-        let listing = Listing { records: (15..30).collect(), next: Some(cursor()), total: 31 };
+        let listing = Listing { records: (15..30).collect(), next: Some(cursor()), total: Some(31) };
         let answer = paging.answer(&query, "https://holdfast.example", listing, |n: u64| n);
         let base = "https://holdfast.example/v1/servers?page%5Fsize=15&tags%5Bmanual%5D=1&page=";
         assert_eq!(answer["links"]["first"], format!("{base}1"));
@@ -207,10 +208,10 @@ mod tests {
     #[test]
     fn the_last_page_has_no_next() {
         let paging = read("").unwrap();
-        let full = Listing { records: (0..15).collect(), next: Some(cursor()), total: 15 };
+        let full = Listing { records: (0..15).collect(), next: Some(cursor()), total: Some(15) };
         let answer = paging.answer(&query(""), "", full, |n: u64| n);
         assert_eq!(answer["links"]["next"], Value::Null);
-        let empty = Listing { records: Vec::new(), next: None, total: 0 };
+        let empty = Listing { records: Vec::new(), next: None, total: Some(0) };
         let answer = paging.answer(&query(""), "", empty, |n: u64| n);
         assert_eq!((&answer["meta"]["last_page"], &answer["meta"]["from"]), (&json!(1), &Value::Null));
     }
@@ -218,10 +219,10 @@ mod tests {
     #[tokio::test]
     async fn a_number_alone_walks_the_pages_before_it() {
         let reads = std::cell::Cell::new(0);
-        let fetch = async |_: i32, _: Option<&Cursor>| {
+        let fetch = |_, _| {
             reads.set(reads.get() + 1);
             let next = (reads.get() < 3).then(cursor);
-            Ok(Listing { records: vec![reads.get()], next, total: 31 })
+            std::future::ready(Ok(Listing { records: vec![reads.get()], next, total: Some(31) }))
         };
         assert_eq!(read("page=3").unwrap().fetch(fetch).await.unwrap().records, [3]);
         reads.set(0);

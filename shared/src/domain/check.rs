@@ -77,6 +77,14 @@ impl Check {
         let status = if outcome.failure.is_some() { CheckStatus::Failed } else { CheckStatus::Success };
         let (failed_step, message) = outcome.failure.map(|failure| (failure.step, failure.message)).unzip();
         let found = outcome.found;
-        Self { id: self.id, status, requested_at: self.requested_at, finished_at: Some(now), failed_step, message, found }
+        Self {
+            id: self.id,
+            status,
+            requested_at: self.requested_at,
+            finished_at: Some(now),
+            failed_step,
+            message,
+            found,
+        }
     }
 }

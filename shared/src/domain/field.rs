@@ -51,7 +51,9 @@ impl FieldReader {
         };
         match number.filter(|number| range.contains(number)) {
             Some(number) => Some(number),
-            None if *range.end() >= MAX_ID => self.refuse(field, format!("must be a whole number from {}", range.start())),
+            None if *range.end() >= MAX_ID => {
+                self.refuse(field, format!("must be a whole number from {}", range.start()))
+            }
             None => self.refuse(field, format!("must be a whole number from {} to {}", range.start(), range.end())),
         }
     }

@@ -119,9 +119,33 @@ mod tests {
     fn refuses_what_could_mean_something_else() {
         let long = "a".repeat(254);
         let cases = [
-            "", " ", "-oProxyCommand=x", "a b", "a\nb", "host\n", " host", "a;b", "$(x)", "user@host", "host:22", "a..b",
-            ".a", "a.-b", "a-.b", "fe80::1%eth0", "[::1", "2130706433", "0xA9FEA9FE", "127.1", "1.2.3.4.5", "a.0x1",
-            "1.2.3.256", "bücher.example", "a/b", "%h", long.as_str(),
+            "",
+            " ",
+            "-oProxyCommand=x",
+            "a b",
+            "a\nb",
+            "host\n",
+            " host",
+            "a;b",
+            "$(x)",
+            "user@host",
+            "host:22",
+            "a..b",
+            ".a",
+            "a.-b",
+            "a-.b",
+            "fe80::1%eth0",
+            "[::1",
+            "2130706433",
+            "0xA9FEA9FE",
+            "127.1",
+            "1.2.3.4.5",
+            "a.0x1",
+            "1.2.3.256",
+            "bücher.example",
+            "a/b",
+            "%h",
+            long.as_str(),
         ];
         for text in cases {
             assert!(Host::parse(text).is_err(), "{text:?}");

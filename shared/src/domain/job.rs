@@ -167,7 +167,8 @@ impl JobInput {
 
     fn recipe(&self, fields: &mut FieldReader, before: Option<&Job>) -> Option<Recipe> {
         let by_id = present(self.recipe_id.as_ref());
-        let (field, word) = if by_id.is_some() { ("recipe_id", by_id) } else { ("recipe", present(self.recipe.as_ref())) };
+        let (field, word) =
+            if by_id.is_some() { ("recipe_id", by_id) } else { ("recipe", present(self.recipe.as_ref())) };
         let word = word.map(|word| word.as_str().map_or_else(|| word.to_string(), |text| text.trim().to_owned()));
         let named = word.as_deref().map(RecipeDefinition::find);
         let empty = Map::new();
@@ -177,7 +178,8 @@ impl JobInput {
         };
         let configured = match (named, before) {
             (Some(None), _) => {
-                return fields.refuse(field, format!("there is no such recipe; there are {}", RecipeDefinition::choices()));
+                return fields
+                    .refuse(field, format!("there is no such recipe; there are {}", RecipeDefinition::choices()));
             }
             (None, None) => {
                 return fields.refuse("recipe_id", format!("is required, one of {}", RecipeDefinition::choices()));
@@ -187,7 +189,10 @@ impl JobInput {
             }
             // The seed of URL backups sends the number of file backups.
             (Some(Some(named)), None) if config.contains_key("url") && !config.contains_key("root_path") => {
-                return fields.refuse("config.url", format!("is not of {}; there are {}", named.slug, RecipeDefinition::choices()));
+                return fields.refuse(
+                    "config.url",
+                    format!("is not of {}; there are {}", named.slug, RecipeDefinition::choices()),
+                );
             }
             (_, Some(before)) => before.recipe.reconfigure(config),
             (Some(Some(named)), None) => named.configure(config),

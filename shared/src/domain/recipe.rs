@@ -95,13 +95,7 @@ pub static RECIPES: [RecipeDefinition; 1] =
     [RecipeDefinition { id: 1, slug: "file-backups", label: "File Backups", fields: &FILES_FIELDS }];
 
 static FILES_FIELDS: [FieldDefinition; 4] = [
-    FieldDefinition {
-        key: "root_path",
-        label: "Root Paths",
-        kind: FieldKind::Textarea,
-        required: true,
-        default: None,
-    },
+    FieldDefinition { key: "root_path", label: "Root Paths", kind: FieldKind::Textarea, required: true, default: None },
     FieldDefinition {
         key: "exclude",
         label: "Exclude List",
@@ -206,7 +200,8 @@ impl FilesConfig {
 
     fn read(config: &Map<String, Value>, before: Option<&Self>) -> Result<Self, FieldErrors> {
         let mut fields = FieldReader::default();
-        let root_paths = root_paths(&mut fields, config.get("root_path")).or(before.map(|files| files.root_paths.clone()));
+        let root_paths =
+            root_paths(&mut fields, config.get("root_path")).or(before.map(|files| files.root_paths.clone()));
         if root_paths.is_none() && fields.faults.is_empty() {
             fields.refuse::<()>("root_path", "is required: one absolute path per line");
         }
@@ -319,7 +314,8 @@ mod tests {
 
     #[test]
     fn changes_what_is_given_and_keeps_the_rest() {
-        let before = configure(json!({"root_path": "/a", "exclude": "b", "compression_level": 3, "use_sudo": true})).unwrap();
+        let before =
+            configure(json!({"root_path": "/a", "exclude": "b", "compression_level": 3, "use_sudo": true})).unwrap();
         let change = |config: Value| match before.reconfigure(config.as_object().unwrap()).unwrap() {
             Recipe::FileBackups(files) => files,
         };

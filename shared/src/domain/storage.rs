@@ -256,8 +256,18 @@ mod tests {
         assert_eq!(endpoint("https://minio.example.com:9000/", false).unwrap(), "https://minio.example.com:9000");
         assert_eq!(endpoint("http://127.0.0.1:9000", true).unwrap(), "http://127.0.0.1:9000");
         let cases = [
-            "http://127.0.0.1:9000", "minio.example.com", "https://", "ftp://a", "https://a:b@host", "https://a@host",
-            "https://host/path", "https://host?x", "https://host#x", "", "https://ho st", "file:///etc/passwd",
+            "http://127.0.0.1:9000",
+            "minio.example.com",
+            "https://",
+            "ftp://a",
+            "https://a:b@host",
+            "https://a@host",
+            "https://host/path",
+            "https://host?x",
+            "https://host#x",
+            "",
+            "https://ho st",
+            "file:///etc/passwd",
         ];
         for text in cases {
             assert!(endpoint(text, false).is_err(), "{text:?}");

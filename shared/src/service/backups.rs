@@ -5,8 +5,9 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::Service;
-use super::runs::{contended, pause};
-use crate::aws::table::{BackupFilter, Cursor, IdempotencyKey, Order, Page};
+use super::conflict::{TRIES, contended, pause};
+use super::listing::Listing;
+use crate::aws::table::{BackupFilter, Cursor, IdempotencyKey, Order};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Progress};
 use crate::domain::slot::Tags;
@@ -14,8 +15,6 @@ use crate::error::{Error, Result};
 
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_HOURS: i64 = 24;
-/// How often a start that lost to another write is tried again.
-const TRIES: u32 = 5;
 
 /// A backup and how far it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,22 +120,23 @@ impl Service {
         Ok(BackupDetail { backup, progress })
     }
 
-    /// One page of a job's backups: at most `size`. With a filter that few pass it can be short, and still have a next page.
+    /// One page of a job's backups: at most `limit`. With a filter that few pass it can be short, and still have a next page.
     pub async fn list_backups(
         &self,
         account: &AccountId,
         job: Uuid,
         filter: &BackupFilter,
         order: Order,
-        size: usize,
+        limit: i32,
         after: Option<&Cursor>,
-    ) -> Result<Page<Backup>> {
-        self.aws.table.find_backups(account, job, order, size, after, |backup| filter.passes(backup)).await
-    }
-
-    /// How many backups a job has.
-    pub async fn total_backups(&self, account: &AccountId, job: Uuid) -> Result<u64> {
-        self.aws.table.total_backups(account, job).await
+    ) -> Result<Listing<Backup>> {
+        let page =
+            self.aws.table.find_backups(account, job, order, limit, after, |backup| filter.passes(backup)).await?;
+        let total = match *filter == BackupFilter::default() {
+            true => Some(self.aws.table.total_backups(account, job).await?),
+            false => None,
+        };
+        Ok(Listing { records: page.records, next: page.next, total })
     }
 
     /// What a backup's log holds after `position`; at most so much that it must be asked again until it is complete.

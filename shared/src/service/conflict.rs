@@ -29,19 +29,11 @@ pub(super) fn still_held(what: &str) -> Error {
 }
 
 impl Service {
-    /// Names of the account's jobs that pass, at least [`MAX_NAMED`] + 1 of them if there are so many.
+    /// Names of the account's jobs that pass, at most [`MAX_NAMED`] + 1 of them.
     pub(super) async fn jobs_where(&self, account: &AccountId, passes: impl Fn(&Job) -> bool) -> Result<Vec<String>> {
         let order = Order { by: SortBy::Id, descending: false };
-        let mut names = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.aws.table.list_jobs(account, order, 100, after.as_ref()).await?;
-            names.extend(page.records.into_iter().filter(|job| passes(job)).map(|job| job.name));
-            match page.next {
-                Some(next) if names.len() <= MAX_NAMED => after = Some(next),
-                _ => return Ok(names),
-            }
-        }
+        let page = self.aws.table.find_jobs(account, order, MAX_NAMED as i32 + 1, None, passes).await?;
+        Ok(page.records.into_iter().map(|job| job.name).collect())
     }
 }
 

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Service;
-use super::runs::{contended, pause};
-use crate::aws::table::{Cursor, Noun, Order, Page, SortBy};
+use super::conflict::{TRIES, contended, pause};
+use super::listing::Listing;
+use crate::aws::table::{Cursor, Noun, Order, SortBy};
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
@@ -17,10 +18,8 @@ use crate::domain::ssh_key::SshKey;
 use crate::domain::storage::Storage;
 use crate::error::{Error, FieldErrors, Result};
 
-/// How often an edit that lost to another one is tried again.
-const TRIES: u32 = 5;
 /// How many of its newest backups a job shows.
-const LAST_BACKUPS: usize = 3;
+const LAST_BACKUPS: i32 = 3;
 
 /// Which jobs a listing answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,15 +161,15 @@ impl Service {
         Err(changed_meanwhile())
     }
 
-    /// One page of jobs: at most `size`. With a filter that few pass it can be short, and still have a next page.
+    /// One page of jobs: at most `limit`. With a filter that few pass it can be short, and still have a next page.
     pub async fn list_jobs(
         &self,
         account: &AccountId,
         filter: &JobFilter,
         order: Order,
-        size: usize,
+        limit: i32,
         after: Option<&Cursor>,
-    ) -> Result<Page<Job>> {
+    ) -> Result<Listing<Job>> {
         let servers = match &filter.host {
             Some(host) => Some(self.servers_with_host(account, host).await?),
             None => None,
@@ -180,12 +179,12 @@ impl Service {
             servers.as_ref().is_none_or(|servers| servers.contains(&server_id))
                 && filter.modified_since.is_none_or(|since| job.updated_at >= since)
         };
-        self.aws.table.find_jobs(account, order, size, after, passes).await
-    }
-
-    /// How many jobs the account has.
-    pub async fn total_jobs(&self, account: &AccountId) -> Result<u64> {
-        self.aws.table.total_jobs(account).await
+        let page = self.aws.table.find_jobs(account, order, limit, after, passes).await?;
+        let total = match *filter == JobFilter::default() {
+            true => Some(self.aws.table.total_jobs(account).await?),
+            false => None,
+        };
+        Ok(Listing { records: page.records, next: page.next, total })
     }
 
     /// A job with what it refers to.
@@ -242,7 +241,7 @@ impl Service {
         let mut after = None;
         loop {
             let page = self.aws.table.list_servers(account, order, 100, after.as_ref()).await?;
-            found.extend(page.records.iter().filter(|server| server.host == host).map(|server| server.id));
+            found.extend(page.records.iter().filter(|server| *server.host == *host).map(|server| server.id));
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(found),

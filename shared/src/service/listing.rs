@@ -10,13 +10,13 @@ pub struct Listing<T> {
     pub records: Vec<T>,
     /// Where the next page begins; `None` on the last one.
     pub next: Option<Cursor>,
-    /// How many there are on all pages.
-    pub total: u64,
+    /// How many there are on all pages; `None` for a filtered list, which nobody counts.
+    pub total: Option<u64>,
 }
 
 impl<T> Listing<T> {
     pub(super) fn of(page: Page<T>, total: u64) -> Self {
-        Self { records: page.records, next: page.next, total }
+        Self { records: page.records, next: page.next, total: Some(total) }
     }
 }
 

@@ -8,13 +8,12 @@ use serde::Serialize;
 
 use super::Service;
 use super::runs::{lost_worker, waiting};
-use crate::aws::table::{DeletedJob, Due, Fence, MISSED_AFTER_SECS, OutboxRow, Watch};
+use crate::aws::table::{DeletedJob, Due, Fence, MISSED_AFTER_SECS, OutboxRow, Sweep, Watch};
 use crate::domain::backup::{Backup, Failure, LEASE_GRACE_SECS, MAX_ATTEMPTS, SkipReason, Status};
 use crate::domain::job::Job;
 use crate::domain::message::{Message, Task};
 use crate::domain::schedule::Schedule;
 use crate::domain::slot::Slot;
-use crate::domain::storage::Storage;
 use crate::error::{Error, Result};
 
 /// How much of one kind a pass takes on.
@@ -135,7 +134,11 @@ impl Service {
             }
             missed += 1;
             let superseded = !schedule.runs_between(*slot, now, 1).is_empty();
-            if superseded { self.record_missed(job, schedule, *slot).await? } else { self.catch_up(job, schedule, *slot).await? }
+            if superseded {
+                self.record_missed(job, schedule, *slot).await?
+            } else {
+                self.catch_up(job, schedule, *slot).await?
+            }
         }
         let last = slots.last().copied().unwrap_or(before_first);
         let next = schedule.next_runs(last, 1).first().copied();
@@ -146,7 +149,8 @@ impl Service {
     async fn record_missed(&self, job: &Job, schedule: &Schedule, slot: Timestamp) -> Result<()> {
         tracing::warn!(job = %job.id, schedule = schedule.id, %slot, "a slot passed without a backup");
         let backup = self.slot_backup(job, schedule, slot).await?;
-        let missed = Backup { skip_reason: Some(SkipReason::Missed), ..backup.ended(Status::Skipped, self.clock.now()) };
+        let missed =
+            Backup { skip_reason: Some(SkipReason::Missed), ..backup.ended(Status::Skipped, self.clock.now()) };
         self.create_slot_backup(&missed).await
     }
 
@@ -208,12 +212,12 @@ impl Service {
     /// Asks for each storage to be walked once a day.
     async fn send_sweeps(&self) -> Result<usize> {
         let now = self.clock.now();
-        let due = self.aws.table.storages_to_sweep(now, BATCH).await?;
-        for (account, storage) in &due {
-            let Storage { id, .. } = storage;
-            self.aws.table.postpone_sweep(account, *id, now + SignedDuration::from_hours(24)).await?;
-            let task = Task::SweepStorage { account: account.clone(), storage: *id };
-            self.aws.queue.send(&Message::new(task), 0).await?;
+        let due: Vec<Sweep> = self.aws.table.due(Due::Sweep, now, BATCH).await?;
+        for sweep in &due {
+            if self.aws.table.postpone_sweep(sweep, now).await?.is_yes() {
+                let task = Task::SweepStorage { account: sweep.account.clone(), storage: sweep.storage };
+                self.aws.queue.send(&Message::new(task), 0).await?;
+            }
         }
         Ok(due.len())
     }

@@ -191,8 +191,7 @@ impl EntryName {
     fn parse(text: &str) -> Option<Self> {
         let (job, rest) = text.split_at_checked(36)?;
         let (schedule, index) = rest.strip_prefix('-')?.split_once('-')?;
-        let name =
-            Self { job: job.parse().ok()?, schedule: schedule.parse().ok()?, index: index.parse().ok()? };
+        let name = Self { job: job.parse().ok()?, schedule: schedule.parse().ok()?, index: index.parse().ok()? };
         (name.to_string() == text).then_some(name)
     }
 }

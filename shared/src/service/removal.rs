@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use super::Service;
-use crate::aws::table::{DeletedJob, Order, SortBy, Written};
+use crate::aws::table::{Cursor, DeletedJob, Order, SortBy, Written};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Status};
 use crate::domain::object_key::ObjectKey;
@@ -51,7 +51,7 @@ impl Service {
     pub async fn next_leftover(&self, deleted: &DeletedJob) -> Result<Leftover> {
         let (account, job) = (&deleted.job.account, deleted.job.id);
         let order = Order { by: SortBy::Id, descending: false };
-        let page = self.aws.table.find_backups(account, job, order, 1, None, |_| true).await?;
+        let page = self.aws.table.list_backups(account, job, order, 1, None::<&Cursor>).await?;
         let Some(backup) = page.records.into_iter().next() else {
             return Ok(match self.aws.table.forget_job(deleted).await? {
                 Written::Yes => Leftover::Nothing,

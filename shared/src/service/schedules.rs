@@ -3,15 +3,13 @@
 use uuid::Uuid;
 
 use super::Service;
+use super::conflict::TRIES;
 use super::jobs::changed_meanwhile;
 use crate::aws::table::Watch;
 use crate::domain::account::AccountId;
 use crate::domain::job::Job;
 use crate::domain::schedule::ScheduleInput;
 use crate::error::{Error, Result};
-
-/// How often an edit that lost to another one is tried again.
-const TRIES: u32 = 5;
 
 impl Service {
     /// Changes what the input names of one schedule. Fails with all offending fields at once.

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{Service, conflict};
 use super::listing::{Listing, check_cursor};
+use super::{Service, conflict};
 use crate::aws::table::{Cursor, Noun, Order, SortBy, keys};
 use crate::domain::account::AccountId;
 use crate::domain::check::{Check, CheckOutcome};

@@ -5,8 +5,8 @@ use ssh_key::private::Ed25519Keypair;
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
-use super::{Service, conflict};
 use super::listing::{Listing, check_cursor};
+use super::{Service, conflict};
 use crate::aws::table::{Cursor, Noun, Order, keys};
 use crate::domain::account::AccountId;
 use crate::domain::sealed::Secret;

@@ -3,8 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
+mod kill;
 mod messaging;
 mod s3;
 mod scheduler;

@@ -59,8 +59,23 @@ fn forbid(rule: &str, files: Vec<(String, String)>, words: &[&str], allowed: imp
 #[test]
 fn the_top_level_holds_what_the_readme_says_and_nothing_else() {
     let expected = [
-        ".ci", ".git", ".gitignore", "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "clippy.toml",
-        "deny.toml", "functions", "infra", "rustfmt.toml", "shared", "target", "tests", "worker",
+        ".ci",
+        ".git",
+        ".gitignore",
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "clippy.toml",
+        "deny.toml",
+        "functions",
+        "infra",
+        "rustfmt.toml",
+        "shared",
+        "target",
+        "tests",
+        "worker",
     ];
     let entries = fs::read_dir(top()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let odd: Vec<_> = entries.filter(|name| !expected.contains(&name.as_str()) && name != "holdfast-data").collect();
@@ -75,8 +90,18 @@ fn sdk_types_stop_at_shared_aws() {
 
 #[test]
 fn the_domain_is_pure() {
-    let words = ["tokio", "std::fs", "std::env", "std::net", "std::process", "aws_config", "crate::aws", "crate::service",
-        "crate::clock", "::now()"];
+    let words = [
+        "tokio",
+        "std::fs",
+        "std::env",
+        "std::net",
+        "std::process",
+        "aws_config",
+        "crate::aws",
+        "crate::service",
+        "crate::clock",
+        "::now()",
+    ];
     forbid("no IO, clock, environment or AWS in shared/src/domain", sources("shared/src/domain"), &words, |_| false);
 }
 

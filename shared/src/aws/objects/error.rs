@@ -85,7 +85,9 @@ impl ObjectsError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Refused { .. } | Self::NoBucket { .. } | Self::Rejected { .. } | Self::Unusable { .. } => Retry::Never,
+            Self::Refused { .. } | Self::NoBucket { .. } | Self::Rejected { .. } | Self::Unusable { .. } => {
+                Retry::Never
+            }
             Self::NotFound { .. } | Self::Unavailable { .. } | Self::Mismatch { .. } => Retry::Later,
         }
     }
@@ -108,7 +110,9 @@ impl ObjectsError {
             (SdkError::ConstructionFailure(_), _) => {
                 Self::Unusable { bucket, message: DisplayErrorContext(&error).to_string() }
             }
-            (SdkError::ServiceError(_), Class::Refused) => Self::Refused { bucket, action, code: code.unwrap_or_default() },
+            (SdkError::ServiceError(_), Class::Refused) => {
+                Self::Refused { bucket, action, code: code.unwrap_or_default() }
+            }
             (SdkError::ServiceError(_), Class::NoBucket) => Self::NoBucket { bucket, code: code.unwrap_or_default() },
             (SdkError::ServiceError(_), Class::NotFound) => {
                 Self::NotFound { bucket, action, code: code.unwrap_or_default() }
@@ -141,11 +145,19 @@ enum Class {
 fn class_of(status: u16, code: &str) -> Class {
     match code {
         // These are 4xx, but pass: a clock, a short-lived credential, bytes damaged on the way.
-        "ExpiredToken" | "RequestTimeTooSkewed" | "RequestTimeout" | "BadDigest" | "InvalidPart" | "SlowDown"
-        | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "OperationAborted" => Class::Passing,
-        "NoSuchBucket" | "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-            Class::NoBucket
-        }
+        "ExpiredToken"
+        | "RequestTimeTooSkewed"
+        | "RequestTimeout"
+        | "BadDigest"
+        | "InvalidPart"
+        | "SlowDown"
+        | "XAmzContentChecksumMismatch"
+        | "XAmzContentSHA256Mismatch"
+        | "OperationAborted" => Class::Passing,
+        "NoSuchBucket"
+        | "PermanentRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => Class::NoBucket,
         _ => match status {
             401 | 403 => Class::Refused,
             404 => Class::NotFound,

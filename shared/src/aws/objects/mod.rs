@@ -129,8 +129,7 @@ impl Objects {
 
     /// A link that reads one object for `expires` (at most 7 days), under the name `file_name`. No request is made.
     pub async fn presign_get(&self, key: &str, file_name: &str, expires: Duration) -> ObjectsResult<Url> {
-        let unusable =
-            |message: String| ObjectsError::Unusable { bucket: self.bucket.to_string(), message };
+        let unusable = |message: String| ObjectsError::Unusable { bucket: self.bucket.to_string(), message };
         let expires = PresigningConfig::expires_in(expires).map_err(|error| unusable(error.to_string()))?;
         let request = self.client.get_object().bucket(&*self.bucket).key(key);
         let request = request.response_content_disposition(content_disposition(file_name)).presigned(expires);
@@ -171,10 +170,8 @@ struct Head {
 
 /// Retries, timeouts and checksums of every call.
 fn with_patience(config: Builder) -> Builder {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .build();
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
     // By default all clients of a process share one budget of retries; one failing store would spend it for the others.
     let budget = RetryPartition::custom("storage").token_bucket(TokenBucket::unlimited()).build();
     config
@@ -196,10 +193,8 @@ fn has_endpoint(sdk: &SdkConfig) -> bool {
 
 /// `attachment` with the name in both forms of [RFC 6266](https://www.rfc-editor.org/rfc/rfc6266#section-5).
 fn content_disposition(file_name: &str) -> String {
-    let plain: String = file_name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' })
-        .collect();
+    let plain: String =
+        file_name.chars().map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' }).collect();
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(file_name, NON_ALPHANUMERIC))
 }
 

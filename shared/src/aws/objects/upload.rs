@@ -82,7 +82,8 @@ impl Objects {
     /// Begins an object.
     pub async fn start_upload(&self, key: &str) -> ObjectsResult<Upload> {
         let request = || self.client.create_multipart_upload().bucket(&*self.bucket).key(key);
-        let checked = request().checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
+        let checked =
+            request().checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
         let (answer, integrity) = match checked.send().await {
             Ok(answer) => (answer, Integrity::Crc64),
             Err(error) if refuses_checksum(&error) => {

@@ -171,13 +171,26 @@ impl Table {
         self.all(Query { order, ..Query::of(keys::backups(account, job)) }).await
     }
 
+    /// One page of a job's backups. A page reads at most `limit` items, so with a filter it may answer fewer, or none,
+    /// and still have a next one.
+    pub(crate) async fn list_backups(
+        &self,
+        account: &AccountId,
+        job: Uuid,
+        order: Order,
+        limit: i32,
+        after: Option<&Cursor>,
+    ) -> Result<Page<Backup>> {
+        self.page(Query { order, limit, after, ..Query::of(keys::backups(account, job)) }).await
+    }
+
     /// The first `size` backups of a job after `after` that pass; see [`Table::find`].
     pub(crate) async fn find_backups(
         &self,
         account: &AccountId,
         job: Uuid,
         order: Order,
-        size: usize,
+        size: i32,
         after: Option<&Cursor>,
         passes: impl Fn(&Backup) -> bool,
     ) -> Result<Page<Backup>> {

@@ -105,7 +105,7 @@ impl Table {
         &self,
         account: &AccountId,
         order: Order,
-        size: usize,
+        size: i32,
         after: Option<&Cursor>,
         passes: impl Fn(&Job) -> bool,
     ) -> Result<Page<Job>> {

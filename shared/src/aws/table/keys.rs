@@ -151,6 +151,11 @@ pub(crate) fn outbox(account: &AccountId, job: Uuid, schedule: u64) -> Key {
     Key::new(format!("A#{account}#OUTBOX"), format!("{job}#{}", number(schedule)))
 }
 
+/// When a storage is next walked.
+pub(crate) fn sweep(account: &AccountId, storage: u64) -> Key {
+    Key::new(format!("A#{account}#SWEEPS"), number(storage))
+}
+
 /// A schedule's watch for slots that made no backup.
 pub(crate) fn watch(account: &AccountId, job: Uuid, schedule: u64) -> Key {
     Key::new(format!("A#{account}#WATCHES"), format!("{job}#{}", number(schedule)))

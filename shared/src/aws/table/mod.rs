@@ -16,6 +16,7 @@ mod seats;
 mod servers;
 mod ssh_keys;
 mod storages;
+mod sweeps;
 mod users;
 mod watches;
 
@@ -38,6 +39,7 @@ pub use keys::Key;
 pub use logs::LogChunk;
 pub use outbox::OutboxRow;
 pub use seats::{Seat, Seats};
+pub use sweeps::Sweep;
 pub use watches::{MISSED_AFTER_SECS, Watch};
 
 use crate::error::{Error, Result};
@@ -180,6 +182,9 @@ impl Table {
 
     /// One page of a partition: at most `limit` items are read, strongly consistent.
     pub(crate) async fn page<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Page<T>> {
+        if query.after.is_some_and(|after| !after.is_in(&query.pk) || !after.is_of(query.order.by)) {
+            return Err(Error::invalid("cursor", "is not a cursor of this list"));
+        }
         let mut expressions = expression::Expressions::default();
         let mut condition = format!("pk = {}", expressions.value(AttributeValue::S(query.pk)));
         if let Some((attribute, from, to)) = query.between {
@@ -216,13 +221,14 @@ impl Table {
     pub(crate) async fn find<T: DeserializeOwned>(
         &self,
         query: Query<'_>,
-        size: usize,
+        size: i32,
         passes: impl Fn(&T) -> bool,
         place: impl Fn(&T) -> (Key, Vec<(&'static str, String)>),
     ) -> Result<Page<T>> {
         let index = query.order.by.index();
         // One more than asked for tells whether there is a next page.
-        let mut limit = i32::try_from(size + 1).map_err(Error::internal)?;
+        let mut limit = size.saturating_add(1);
+        let size = usize::try_from(size).map_err(Error::internal)?;
         let mut after = query.after.cloned();
         let mut records = Vec::new();
         for _ in 0..MAX_READS {
@@ -347,6 +353,13 @@ impl Cursor {
 
     fn attributes(&self) -> Item {
         self.0.iter().map(|(name, value)| (name.clone(), AttributeValue::S(value.clone()))).collect()
+    }
+
+    /// Whether it walks the list in that order, and holds nothing that DynamoDB would refuse.
+    fn is_of(&self, by: SortBy) -> bool {
+        let names = ["pk", "sk"].into_iter().chain(by.index());
+        self.0.len() == names.clone().count()
+            && names.into_iter().all(|name| self.0.get(name).is_some_and(|text| !text.is_empty()))
     }
 
     /// Whether it walks the partition `pk`: a cursor from a client is not to be trusted.

@@ -3,7 +3,7 @@
 use super::counters::count;
 use super::keys::{self, sortable, sorted_by};
 use super::users::unused;
-use super::{Condition, Cursor, Noun, Order, Page, Query, Table, Update, Write, Written};
+use super::{Condition, Cursor, Noun, Order, Page, Query, Sweep, Table, Update, Write, Written};
 use crate::domain::account::AccountId;
 use crate::domain::check::Check;
 use crate::domain::storage::Storage;
@@ -22,7 +22,8 @@ impl Table {
             ("by_created", sorted_by(&sortable(storage.created_at), storage.id)),
         ];
         let put = Write::put_new(&keys::storage(account, storage.id), storage, indexes)?;
-        self.transact(vec![put, count(account, Noun::Storage, 1)]).await
+        let sweep = Sweep { account: account.clone(), storage: storage.id }.put(storage.created_at)?;
+        self.transact(vec![put, sweep, count(account, Noun::Storage, 1)]).await
     }
 
     /// Replaces what its owner may change; `No` when it was edited meanwhile, or is gone, or, if it must be `unused`,
@@ -44,7 +45,8 @@ impl Table {
     /// Removes a storage; `No` when a job uses it, or when it is gone.
     pub(crate) async fn delete_storage(&self, account: &AccountId, id: u64) -> Result<Written> {
         let delete = Write::delete(keys::storage(account, id)).only_if(unused());
-        self.transact(vec![delete, count(account, Noun::Storage, -1)]).await
+        let sweep = Write::delete(keys::sweep(account, id));
+        self.transact(vec![delete, sweep, count(account, Noun::Storage, -1)]).await
     }
 
     /// Replaces the last check; `No` when another one came in between, or when the storage is gone.
