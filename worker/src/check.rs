@@ -66,14 +66,9 @@ async fn ask_server(
 }
 
 async fn look_around(session: &Session) -> std::result::Result<Found, RemoteError> {
-    let ask = async |words: [&str; 3]| {
-        let [program, rest @ ..] = words;
-        let args = rest.into_iter().filter(|word| !word.is_empty());
-        session.output(RemoteCommand::new(program).args(args).limit(QUESTION_LIMIT)).await
-    };
-    let ssh = ask(["ssh", "-V", ""]).await?;
-    let tar = ask(["tar", "--version", ""]).await?;
-    let sudo = ask(["sudo", "-n", "true"]).await?;
+    let ssh = ask(session, "ssh", &["-V"]).await?;
+    let tar = ask(session, "tar", &["--version"]).await?;
+    let sudo = ask(session, "sudo", &["-n", "true"]).await?;
     let sudo = match sudo.exit.code {
         0 => "without password".to_owned(),
         127 => "missing".to_owned(),
@@ -81,6 +76,10 @@ async fn look_around(session: &Session) -> std::result::Result<Found, RemoteErro
     };
     let found = [("ssh", version(&ssh)), ("tar", version(&tar)), ("sudo", sudo)];
     Ok(found.into_iter().map(|(name, what)| (name.to_owned(), what)).collect())
+}
+
+async fn ask(session: &Session, program: &str, args: &[&str]) -> std::result::Result<Output, RemoteError> {
+    session.output(RemoteCommand::new(program).args(args.iter().copied()).limit(QUESTION_LIMIT)).await
 }
 
 /// The first line that a program printed about itself.

@@ -155,7 +155,9 @@ async fn acknowledge(service: &Service, received: &Received, verdict: Verdict) -
     match verdict {
         Verdict::Done => {}
         Verdict::Replace(task, delay_secs) => service.aws.queue.send(&Message::new(task), delay_secs).await?,
-        Verdict::Leave => return service.aws.queue.extend(&received.receipt, failure_delay(received.receive_count)).await,
+        Verdict::Leave => {
+            return service.aws.queue.extend(&received.receipt, failure_delay(received.receive_count)).await;
+        }
     }
     service.aws.queue.delete(&received.receipt).await
 }
@@ -168,12 +170,16 @@ async fn handle(service: &Service, task: Task, shutdown: &CancellationToken) -> 
     let again = task.clone();
     let short = async {
         match task {
-            Task::Slot { account, job, schedule, slot } => match service.record_slot(&account, job, schedule, slot).await? {
-                Some(backup) => return run_backup(service, account, job, backup, shutdown).await,
-                None => tracing::info!(%job, schedule, %slot, "a slot is dropped: its schedule is gone or paused"),
-            },
+            Task::Slot { account, job, schedule, slot } => {
+                match service.record_slot(&account, job, schedule, slot).await? {
+                    Some(backup) => return run_backup(service, account, job, backup, shutdown).await,
+                    None => tracing::info!(%job, schedule, %slot, "a slot is dropped: its schedule is gone or paused"),
+                }
+            }
             Task::Run { account, job, backup } => return run_backup(service, account, job, backup, shutdown).await,
-            Task::CheckServer { account, server, check } => check::check_server(service, &account, server, check).await?,
+            Task::CheckServer { account, server, check } => {
+                check::check_server(service, &account, server, check).await?
+            }
             Task::CheckStorage { account, storage, check } => {
                 check::check_storage(service, &account, storage, check).await?;
             }

@@ -30,9 +30,14 @@ pub async fn sweep_backup(service: &Service, account: &AccountId, job: Uuid, bac
     // Without a record its job is being deleted, and its objects with it.
     let Some(backup) = service.backup_record(account, job, backup).await? else { return Ok(()) };
     let named = |key: &str| backup.copies.iter().any(|copy| copy.keys.iter().any(|named| named == key));
-    let under_way = |key: &ObjectKey| key.attempt() > backup.attempt || (key.attempt() == backup.attempt && !backup.status.has_ended());
+    let under_way = |key: &ObjectKey| {
+        key.attempt() > backup.attempt || (key.attempt() == backup.attempt && !backup.status.has_ended())
+    };
     let keep = |key: &str| named(key) || ObjectKey::parse(key).is_none_or(|key| under_way(&key));
-    let Some(record) = JOBREC
+    let record = match service.job(account, job).await {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        record => record?,
+    };
     for storage in &record.storages {
         sweep(service, account, storage.storage_id, &directory_of(&backup).prefix_of_backup(), keep).await?;
     }
@@ -54,7 +59,7 @@ async fn try_expire(service: &Service, account: &AccountId, job: Uuid) -> Result
                 objects.delete(key).await.map_err(unavailable)?;
             }
         }
-        service.objects_deleted(&backup).await?;
+        let _ = service.objects_deleted(&backup).await?;
     }
     Ok(())
 }

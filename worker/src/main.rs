@@ -1,35 +1,25 @@
 //! `holdfast-worker`: works off the queue until SIGTERM or SIGINT. Configured by the environment alone.
 
-use std::sync::Arc;
-
 use anyhow::Context;
-use holdfast_shared::aws::{Aws, Sealer};
-use holdfast_shared::clock::SystemClock;
-use holdfast_shared::config::{Config, log_filter};
+use holdfast_shared::config::log_filter;
 use holdfast_shared::service::Service;
-use holdfast_shared::telemetry;
+use holdfast_shared::telemetry::{self, Format};
 use holdfast_worker::consumer::{ConsumerOptions, consume};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    telemetry::init(telemetry::Format::Json, &log_filter());
-    let config = Config::from_env().context("the worker cannot start")?;
-    let aws = Aws::from_env(&config).await;
-    let sealer = Arc::new(Sealer::new(&config.sealing_key)?);
-    let service = Service { aws, sealer, clock: Arc::new(SystemClock), config: Arc::new(config) };
+    telemetry::init(Format::Json, &log_filter());
+    let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let service = Service::from_env().await.context("the worker cannot start")?;
     let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, shutdown.clone()));
+    tokio::spawn(cancel_on_signal(terminate, interrupt, shutdown.clone()));
     consume(service, ConsumerOptions::default(), shutdown).await?;
     Ok(())
 }
 
-async fn cancel_on_signal(
-    mut terminate: tokio::signal::unix::Signal,
-    mut interrupt: tokio::signal::unix::Signal,
-    shutdown: CancellationToken,
-) {
+async fn cancel_on_signal(mut terminate: Signal, mut interrupt: Signal, shutdown: CancellationToken) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

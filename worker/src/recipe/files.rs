@@ -168,7 +168,9 @@ impl<'a> Kind<'a> {
         ];
         if message.starts_with("Removing leading `") || HARMLESS_ENDS.iter().any(|end| message.ends_with(end)) {
             Self::Harmless
-        } else if FILE_ENDS.iter().any(|end| message.ends_with(end)) || FILE_WORDS.iter().any(|word| message.contains(word)) {
+        } else if FILE_ENDS.iter().any(|end| message.ends_with(end))
+            || FILE_WORDS.iter().any(|word| message.contains(word))
+        {
             Self::File(message)
         } else {
             Self::Other
@@ -177,7 +179,8 @@ impl<'a> Kind<'a> {
 
     /// Lines of other programs: two that are common and say nothing of the dump.
     fn of_stranger(line: &str) -> Self {
-        let harmless = line.is_empty() || line.contains("setlocale: ") || line.starts_with("sudo: unable to resolve host");
+        let harmless =
+            line.is_empty() || line.contains("setlocale: ") || line.starts_with("sudo: unable to resolve host");
         if harmless { Self::Harmless } else { Self::Other }
     }
 }
@@ -193,7 +196,9 @@ pub(super) fn judge(code: i32, tail: &[u8], report: &Report) -> Result<SourceErr
     }
     if !report.lost_roots.is_empty() {
         let roots = report.lost_roots.join("; ");
-        return Err(SourceError::Refused(format!("root path cannot be read: {roots}; correct the job's paths or rights")));
+        return Err(SourceError::Refused(format!(
+            "root path cannot be read: {roots}; correct the job's paths or rights"
+        )));
     }
     if code == 127 {
         return Err(SourceError::Refused(format!("a program is missing on the server; tar said: {}", said())));

@@ -55,8 +55,7 @@ async fn scan(target: &Target, clock: &SharedClock) -> Result<Vec<HostKey>, Remo
     let now = clock.now();
     let text = String::from_utf8_lossy(&output.stdout);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let keys: Vec<HostKey> =
-        lines.filter_map(|line| HostKey::parse(line, HostKeySource::FirstUse, now).ok()).collect();
+    let keys: Vec<HostKey> = lines.filter_map(|line| HostKey::parse(line, HostKeySource::FirstUse, now).ok()).collect();
     if !keys.is_empty() {
         return Ok(keys);
     }

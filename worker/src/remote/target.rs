@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused() {
-        let hosts = ["a\nProxyCommand id", "-oProxyCommand=id", "a b", "%h", "a;id", "$(id)", "`id`", "", "a#b", "a\"b"];
+        let hosts =
+            ["a\nProxyCommand id", "-oProxyCommand=id", "a b", "%h", "a;id", "$(id)", "`id`", "", "a#b", "a\"b"];
         for host in hosts {
             assert!(matches!(Target::new(host, 22, "root"), Err(RemoteError::BadTarget(_))), "{host:?}");
         }

@@ -1,6 +1,7 @@
 //! Execute: dump, stream, prove. What comes out is stored and read back, or deleted again.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
@@ -56,7 +57,7 @@ impl From<RemoteError> for RunError {
 pub(super) struct Finished {
     pub outcome: Outcome,
     /// To delete it again should the record be refused.
-    pub uploads: Vec<StorageUpload>,
+    pub uploads: Arc<Vec<StorageUpload>>,
 }
 
 /// A storage of the job and the bucket behind it.
@@ -119,7 +120,8 @@ async fn sweep_earlier(kept: &Kept, buckets: &[Bucket]) -> Result<(), RunError> 
         let swept = swept.map_err(|error| RunError::Storage { name: storage.name.clone(), error })?;
         if swept != Default::default() {
             let (objects, uploads) = (swept.objects, swept.uploads);
-            kept.log.line(format!("{}: deleted {objects} objects, {uploads} uploads of earlier attempts", storage.name));
+            kept.log
+                .line(format!("{}: deleted {objects} objects, {uploads} uploads of earlier attempts", storage.name));
         }
     }
     Ok(())
@@ -152,7 +154,9 @@ async fn connect(kept: &Kept) -> Result<Session, RunError> {
 /// Dumps into one object per storage and proves each; deletes all of them where anything fails.
 async fn dump(kept: &Kept, session: &Session, buckets: &[Bucket]) -> Result<Finished, RunError> {
     let mut uploads = Vec::with_capacity(buckets.len());
-    let stored = match until_stopped(kept, start_uploads(kept, buckets, &mut uploads)).await {
+    let started = until_stopped(kept, start_uploads(kept, buckets, &mut uploads)).await;
+    let uploads = Arc::new(uploads);
+    let stored = match started {
         Ok(()) => store(kept, session, &uploads).await,
         Err(error) => Err(error),
     };
@@ -180,19 +184,14 @@ async fn start_uploads(kept: &Kept, buckets: &[Bucket], uploads: &mut Vec<Storag
     Ok(())
 }
 
-async fn store(kept: &Kept, session: &Session, uploads: &[StorageUpload]) -> Result<Outcome, RunError> {
+async fn store(kept: &Kept, session: &Session, uploads: &Arc<Vec<StorageUpload>>) -> Result<Outcome, RunError> {
     let log = kept.log.clone();
     let recipe = &kept.claim.job.recipe;
-    let mut source = until_stopped(kept, async {
-        Ok(Source::start(session, recipe, move |line| log.line(line)).await?)
-    })
-    .await?;
+    let mut source =
+        until_stopped(kept, async { Ok(Source::start(session, recipe, move |line| log.line(line)).await?) }).await?;
     kept.log.line("dump started");
     let bytes = source.take_stdout()?;
-    let put = async |part: Part| {
-        let puts = uploads.iter().map(async |to| to.upload.put_part(&part).await.map_err(|error| to.failed(error)));
-        try_join_all(puts).await.map(drop)
-    };
+    let put = |part: Part| put_everywhere(uploads.clone(), part);
     let piped = pipe(bytes, compression_of(recipe), &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
     let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail).await?) }).await?;
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
@@ -200,14 +199,24 @@ async fn store(kept: &Kept, session: &Session, uploads: &[StorageUpload]) -> Res
     Ok(outcome(kept, piped, copies, source_errors))
 }
 
+/// Sends one part to every storage at once; the bytes are shared.
+async fn put_everywhere(uploads: Arc<Vec<StorageUpload>>, part: Part) -> Result<(), RunError> {
+    try_join_all(uploads.iter().map(|to| put_part(to, &part))).await.map(drop)
+}
+
+async fn put_part(to: &StorageUpload, part: &Part) -> Result<(), RunError> {
+    to.upload.put_part(part).await.map_err(|error| to.failed(error))
+}
+
 /// Completes every object and reads back what the stores hold.
 async fn complete(kept: &Kept, uploads: &[StorageUpload], piped: &Piped) -> Result<Vec<Copy>, RunError> {
-    let completions = uploads.iter().map(async |to| {
-        let stored = to.upload.complete(piped.stored_bytes, piped.crc64).await.map_err(|error| to.failed(error))?;
-        kept.log.line(format!("{}: stored {} bytes, read back {}", to.name, stored.size_bytes, stored.checksum));
-        Ok(Copy { storage_id: to.storage_id, keys: vec![stored.key] })
-    });
-    try_join_all(completions).await
+    try_join_all(uploads.iter().map(|to| complete_one(kept, to, piped))).await
+}
+
+async fn complete_one(kept: &Kept, to: &StorageUpload, piped: &Piped) -> Result<Copy, RunError> {
+    let stored = to.upload.complete(piped.stored_bytes, piped.crc64).await.map_err(|error| to.failed(error))?;
+    kept.log.line(format!("{}: stored {} bytes, read back {}", to.name, stored.size_bytes, stored.checksum));
+    Ok(Copy { storage_id: to.storage_id, keys: vec![stored.key] })
 }
 
 fn outcome(kept: &Kept, piped: Piped, copies: Vec<Copy>, source_errors: SourceErrors) -> Outcome {
@@ -225,12 +234,13 @@ fn outcome(kept: &Kept, piped: Piped, copies: Vec<Copy>, source_errors: SourceEr
 
 /// Deletes what was stored, as far as the stores let it: what stays is swept later.
 pub(super) async fn discard(uploads: &[StorageUpload]) {
-    let discards = uploads.iter().map(async |to| {
-        if let Err(error) = to.upload.discard().await {
-            tracing::warn!(storage = to.name, key = to.upload.key(), %error, "an object stays behind until it is swept");
-        }
-    });
-    join_all(discards).await;
+    join_all(uploads.iter().map(discard_one)).await;
+}
+
+async fn discard_one(to: &StorageUpload) {
+    if let Err(error) = to.upload.discard().await {
+        tracing::warn!(storage = to.name, key = to.upload.key(), %error, "an object stays behind until it is swept");
+    }
 }
 
 fn pipe_error(error: PipeError<RunError>) -> RunError {

@@ -18,7 +18,7 @@ use crate::delete;
 use crate::recipe::SourceError;
 use crate::remote::RemoteError;
 use execute::{Finished, RunError};
-use keeper::{Kept, Keeper, StopCause};
+use keeper::{Keeper, Kept, StopCause};
 
 /// Where a backup's objects lie: below the UTC day on which it was due, or asked for.
 pub fn directory_of(backup: &Backup) -> BackupDirectory {
