@@ -8,14 +8,14 @@ const GOLDEN: &str = include_str!("golden/schedules.tsv");
 
 /// A run as the golden file writes it; it leaves out seconds, which are always 0.
 fn instant(text: &str) -> Timestamp {
-    text.replace('Z', ":00Z").parse().unwrap()
+    text.replace('Z', ":00Z").parse().expect("the golden file holds instants")
 }
 
 fn schedule(form: &str, run_offset: &str, zone: &str) -> Schedule {
     let rule = if form.starts_with(['h', 'm']) { "frequency" } else { "cron" };
-    let input: ScheduleInput =
-        serde_json::from_value(json!({rule: form, "run_offset": run_offset, "timezone": zone})).unwrap();
-    Schedule::create(1, &input).unwrap()
+    let input = json!({rule: form, "run_offset": run_offset, "timezone": zone});
+    let input: ScheduleInput = serde_json::from_value(input).expect("every field takes text");
+    Schedule::create(1, &input).expect("the golden file holds valid forms")
 }
 
 #[test]

@@ -6,11 +6,11 @@ use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::{Value, json};
-use shared::aws::table::{BackupFilter, Order, SortBy};
-use shared::domain::backup::{Backup, File, Progress, Status};
-use shared::domain::slot::Tags;
-use shared::service::{BackupDetail, Listing, LogPosition, Service};
-use shared::{Error, Result};
+use holdfast_shared::aws::table::{BackupFilter, Order, SortBy};
+use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
+use holdfast_shared::domain::slot::Tags;
+use holdfast_shared::service::{BackupDetail, Listing, LogPosition, Service};
+use holdfast_shared::{Error, Result};
 use uuid::Uuid;
 
 use super::answers::data;

@@ -8,12 +8,12 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use shared::aws::table::{Order, SortBy};
-use shared::domain::job::{Compute, JobInput};
-use shared::domain::recipe::Recipe;
-use shared::domain::storage::Storage;
-use shared::service::{JobDetail, JobFilter, Listing, Service};
-use shared::{Error, ErrorKind, Result};
+use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::domain::job::{Compute, JobInput};
+use holdfast_shared::domain::recipe::Recipe;
+use holdfast_shared::domain::storage::Storage;
+use holdfast_shared::service::{JobDetail, JobFilter, Listing, Service};
+use holdfast_shared::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
 use super::answers::data;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use serde_json::{Value, json};
-use shared::domain::recipe::{FieldDefinition, RECIPES, RecipeDefinition};
+use holdfast_shared::domain::recipe::{FieldDefinition, RECIPES, RecipeDefinition};
 
 use super::answers::data;
 use crate::http::Caller;

@@ -5,10 +5,10 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::domain::job::Job;
-use shared::domain::schedule::{Schedule, ScheduleInput};
-use shared::service::Service;
-use shared::{Error, ErrorKind};
+use holdfast_shared::domain::job::Job;
+use holdfast_shared::domain::schedule::{Schedule, ScheduleInput};
+use holdfast_shared::service::Service;
+use holdfast_shared::{Error, ErrorKind};
 use uuid::Uuid;
 
 use crate::http::{Body, Caller, HttpError, Params, rfc3339};

@@ -25,7 +25,7 @@ pub fn router(health: Health, downloads: Forward) -> Router {
     Router::new()
         .route("/healthz", get(show_health).with_state(health))
         .route(&format!("{}/{{*path}}", forward::PREFIX), get(forward).with_state(downloads))
-        .route_service("/v1/downloads/{ticket}", holdfast_functions::presigner::router(presigner))
+        .route_service("/v1/downloads/{ticket}", holdfast_functions::presigner::router(presigner).into_service())
         .fallback_service(holdfast_functions::api::router(api))
 }
 

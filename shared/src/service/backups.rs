@@ -134,7 +134,8 @@ impl Service {
         limit: i32,
         after: Option<&Cursor>,
     ) -> Result<Listing<BackupDetail>> {
-        let page = self.aws.table.find_backups(account, job, order, limit, after, |backup| filter.passes(backup)).await?;
+        let page =
+            self.aws.table.find_backups(account, job, order, limit, after, |backup| filter.passes(backup)).await?;
         let total = match *filter == BackupFilter::default() {
             true => Some(self.aws.table.total_backups(account, job).await?),
             false => None,

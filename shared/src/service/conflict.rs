@@ -13,9 +13,6 @@ pub(super) const TRIES: u32 = 10;
 /// How many users of a thing a conflict names.
 pub(super) const MAX_NAMED: usize = 5;
 
-/// How many are read for that: one more tells that there are others.
-const MAX_NAMED_READ: i32 = MAX_NAMED as i32 + 1;
-
 /// A thing that cannot go or change because others use it.
 pub(super) fn in_use(what: &str, user: &str, names: &[String]) -> Error {
     let mut named: Vec<&str> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
@@ -35,7 +32,7 @@ impl Service {
     /// Names of the account's jobs that pass, at most [`MAX_NAMED`] + 1 of them.
     pub(super) async fn jobs_where(&self, account: &AccountId, passes: impl Fn(&Job) -> bool) -> Result<Vec<String>> {
         let order = Order { by: SortBy::Id, descending: false };
-        let page = self.aws.table.find_jobs(account, order, MAX_NAMED_READ, None, passes).await?;
+        let page = self.aws.table.find_jobs(account, order, MAX_NAMED as i32 + 1, None, passes).await?;
         Ok(page.records.into_iter().map(|job| job.name).collect())
     }
 }
