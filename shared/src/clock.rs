@@ -34,7 +34,12 @@ pub struct OffsetClock {
 impl OffsetClock {
     /// Moves the clock by `offset` against the system's, replacing the offset before.
     pub fn set_offset(&self, offset: SignedDuration) {
-        self.offset_ms.store(offset.as_millis().try_into().unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.offset_ms.store(millis(offset), Ordering::SeqCst);
+    }
+
+    /// Moves the clock on by `step`, from wherever it is.
+    pub fn advance(&self, step: SignedDuration) {
+        self.offset_ms.fetch_add(millis(step), Ordering::SeqCst);
     }
 }
 
@@ -42,4 +47,8 @@ impl Clock for OffsetClock {
     fn now(&self) -> Timestamp {
         SystemClock.now() + SignedDuration::from_millis(self.offset_ms.load(Ordering::SeqCst))
     }
+}
+
+fn millis(duration: SignedDuration) -> i64 {
+    duration.as_millis().try_into().unwrap_or(i64::MAX)
 }

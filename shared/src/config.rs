@@ -29,8 +29,8 @@ pub struct Config {
     pub region: String,
     /// `HOLDFAST_PUBLIC_URL`: what every link that is handed out starts with; no trailing slash.
     pub public_url: String,
-    /// `HOLDFAST_DOWNLOAD_ORIGIN`: replaces scheme and authority of presigned links to the installation's own bucket,
-    /// where that bucket is not reachable by itself. Unset on AWS.
+    /// `HOLDFAST_DOWNLOAD_ORIGIN`: what presigned links to the installation's own bucket start with instead of their
+    /// scheme and authority, where that bucket is not reachable by itself; no trailing slash. Unset on AWS.
     pub download_origin: Option<String>,
     /// `HOLDFAST_SEALING_KEY`: 32 bytes, base64; seals secrets and signs download tickets.
     pub sealing_key: SealingKey,

@@ -2,10 +2,10 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 use holdfast_shared::aws::table::SortBy;
 use holdfast_shared::domain::check::Check;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::http::paging::SortKeys;
 use crate::http::{HttpError, rfc3339};
@@ -19,7 +19,7 @@ pub(super) fn data(data: impl Serialize) -> Json<Value> {
 }
 
 /// `{"message": …}`, with `"errors": {field: [message]}` where fields are at fault.
-pub(super) fn failure(failure: &HttpError) -> Response {
+pub(crate) fn failure(failure: &HttpError) -> Response {
     let mut body = Map::from_iter([("message".to_owned(), json!(failure.error.message))]);
     if let Some(fields) = failure.error.fields() {
         body.insert("errors".to_owned(), fields.iter().map(|(name, all)| (name.to_owned(), json!(all))).collect());
@@ -42,8 +42,8 @@ pub(super) fn check(check: &Check) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
     use holdfast_shared::Error;
+    use http_body_util::BodyExt;
 
     use super::*;
 

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::json;
-use holdfast_shared::service::Service;
 
 /// 200 once the table and the queue answer; 503 that names those which do not.
 pub(super) async fn show(State(service): State<Service>) -> impl IntoResponse {

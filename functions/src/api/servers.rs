@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::StatusCode;
-use serde_json::{Value, json};
 use holdfast_shared::Result;
-use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::aws::table::{Cursor, Order, SortBy};
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::server::{
     DEFAULT_MAX_PARALLEL, DEFAULT_PORT, Host, HostKey, HostKeySource, LoginName, MAX_PARALLEL_LIMIT, NewServer, Server,
@@ -16,12 +14,14 @@ use holdfast_shared::domain::server::{
 };
 use holdfast_shared::domain::ssh_key::SshKey;
 use holdfast_shared::service::Service;
+use http::StatusCode;
+use serde_json::{Value, json};
 
 use super::answers::{self, SORT_KEYS, data};
 use super::ssh_keys;
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::paging::Paging;
-use crate::http::{Body, Caller, Fields, HttpError, Params, Query, rfc3339};
+use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
 
 /// A server as every answer shows it.
 pub fn view(server: &Server, key: &SshKey) -> Value {
@@ -51,26 +51,20 @@ async fn answer(service: &Service, account: &AccountId, server: &Server) -> Resu
     Ok(data(view(server, &key)))
 }
 
-pub(super) async fn create(
-    caller: Caller,
-    State(service): State<Service>,
-    body: Body,
-) -> Result<impl IntoResponse, HttpError> {
+pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
     let new = read_new(&service, named(body.fields()))?;
     let server = service.create_server(&caller.account, new).await?;
     Ok((StatusCode::CREATED, answer(&service, &caller.account, &server).await?))
 }
 
-pub(super) async fn list(
-    caller: Caller,
-    State(service): State<Service>,
-    query: Query,
-) -> Result<Json<Value>, HttpError> {
+pub(super) async fn list(caller: Caller, State(service): State<Service>, query: Query) -> Answer<Json<Value>> {
     let mut fields = query.fields();
     let paging = Paging::read(&mut fields, SORT_KEYS, Order { by: SortBy::Id, descending: false });
     let paging = fields.finish(|| Some(paging))?;
+    let (service, account) = (&service, &caller.account);
+    let order = paging.order;
     let fetch =
-        async |limit, after: Option<&_>| service.list_servers(&caller.account, paging.order, limit, after).await;
+        |limit, after: Option<Cursor>| async move { service.list_servers(account, order, limit, after.as_ref()).await };
     let listing = paging.fetch(fetch).await?;
     let mut keys = HashMap::new();
     for server in &listing.records {
@@ -86,7 +80,7 @@ pub(super) async fn show(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let server = service.server(&caller.account, id).await?;
     Ok(answer(&service, &caller.account, &server).await?)
 }
@@ -96,7 +90,7 @@ pub(super) async fn update(
     State(service): State<Service>,
     Params(id): Params<u64>,
     body: Body,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let edit = read_edit(&service, named(body.fields()))?;
     let server = service.update_server(&caller.account, id, edit).await?;
     Ok(answer(&service, &caller.account, &server).await?)
@@ -106,7 +100,7 @@ pub(super) async fn delete(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Result<StatusCode, HttpError> {
+) -> Answer<StatusCode> {
     service.delete_server(&caller.account, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -115,7 +109,7 @@ pub(super) async fn check(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Result<impl IntoResponse, HttpError> {
+) -> Answer<impl IntoResponse> {
     let server = service.check_server(&caller.account, id).await?;
     Ok((StatusCode::ACCEPTED, answer(&service, &caller.account, &server).await?))
 }
@@ -126,7 +120,7 @@ pub(super) async fn accept_host_key(
     State(service): State<Service>,
     Params(id): Params<u64>,
     body: Body,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let mut fields = body.fields();
     let key = read_host_key(&service, &mut fields, HostKeySource::Accepted);
     let key = fields.finish(|| Some(key))?;
@@ -135,11 +129,7 @@ pub(super) async fn accept_host_key(
 }
 
 fn named(fields: Fields<'_>) -> Fields<'_> {
-    fields
-        .alias("host", "ssh_host")
-        .alias("port", "ssh_port")
-        .alias("user", "ssh_user")
-        .alias("ssh_key", "ssh_key_id")
+    fields.alias("host", "ssh_host").alias("port", "ssh_port").alias("user", "ssh_user").alias("ssh_key", "ssh_key_id")
 }
 
 fn read_new(service: &Service, mut fields: Fields<'_>) -> Result<NewServer> {

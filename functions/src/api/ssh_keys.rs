@@ -3,16 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::StatusCode;
-use serde_json::{Value, json};
-use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::aws::table::{Cursor, Order, SortBy};
 use holdfast_shared::domain::ssh_key::SshKey;
 use holdfast_shared::service::Service;
+use http::StatusCode;
+use serde_json::{Value, json};
 
 use super::answers::{SORT_KEYS, data};
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::paging::Paging;
-use crate::http::{Body, Caller, HttpError, Params, Query, rfc3339};
+use crate::http::{Answer, Body, Caller, Params, Query, rfc3339};
 
 /// A key as every answer shows it.
 pub fn view(key: &SshKey) -> Value {
@@ -26,11 +26,7 @@ pub fn view(key: &SshKey) -> Value {
     })
 }
 
-pub(super) async fn create(
-    caller: Caller,
-    State(service): State<Service>,
-    body: Body,
-) -> Result<impl IntoResponse, HttpError> {
+pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
     let mut fields = body.fields();
     let name = fields.required_text("name", MAX_NAME_CHARS);
     let name = fields.finish(|| name)?;
@@ -38,16 +34,14 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, data(view(&key))))
 }
 
-pub(super) async fn list(
-    caller: Caller,
-    State(service): State<Service>,
-    query: Query,
-) -> Result<Json<Value>, HttpError> {
+pub(super) async fn list(caller: Caller, State(service): State<Service>, query: Query) -> Answer<Json<Value>> {
     let mut fields = query.fields();
     let paging = Paging::read(&mut fields, SORT_KEYS, Order { by: SortBy::Id, descending: false });
     let paging = fields.finish(|| Some(paging))?;
-    let fetch = async |limit, after: Option<&_>| {
-        service.list_ssh_keys(&caller.account, paging.order, limit, after).await
+    let (service, account) = (&service, &caller.account);
+    let order = paging.order;
+    let fetch = |limit, after: Option<Cursor>| async move {
+        service.list_ssh_keys(account, order, limit, after.as_ref()).await
     };
     let listing = paging.fetch(fetch).await?;
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, |key| view(&key))))
@@ -57,7 +51,7 @@ pub(super) async fn show(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     Ok(data(view(&service.ssh_key(&caller.account, id).await?)))
 }
 
@@ -65,7 +59,7 @@ pub(super) async fn delete(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Result<StatusCode, HttpError> {
+) -> Answer<StatusCode> {
     service.delete_ssh_key(&caller.account, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,20 +3,20 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::StatusCode;
-use serde_json::{Value, json};
 use holdfast_shared::Result;
-use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::aws::table::{Cursor, Order, SortBy};
 use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::domain::storage::{
     NewStorage, PlainCredentials, Provider, Storage, StorageEdit, bucket, endpoint, region,
 };
 use holdfast_shared::service::Service;
+use http::StatusCode;
+use serde_json::{Value, json};
 
 use super::answers::{self, SORT_KEYS, data};
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::paging::Paging;
-use crate::http::{Body, Caller, Fields, HttpError, Params, Query, rfc3339};
+use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
 
 /// How long an access key or its secret may be.
 const MAX_CREDENTIAL_CHARS: usize = 512;
@@ -38,26 +38,21 @@ fn view(storage: &Storage) -> Value {
     })
 }
 
-pub(super) async fn create(
-    caller: Caller,
-    State(service): State<Service>,
-    body: Body,
-) -> Result<impl IntoResponse, HttpError> {
+pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
     let new = read_new(body.fields(), service.config.allow_http_storages)?;
     let storage = service.create_storage(&caller.account, new).await?;
     Ok((StatusCode::CREATED, data(view(&storage))))
 }
 
-pub(super) async fn list(
-    caller: Caller,
-    State(service): State<Service>,
-    query: Query,
-) -> Result<Json<Value>, HttpError> {
+pub(super) async fn list(caller: Caller, State(service): State<Service>, query: Query) -> Answer<Json<Value>> {
     let mut fields = query.fields();
     let paging = Paging::read(&mut fields, SORT_KEYS, Order { by: SortBy::Id, descending: false });
     let paging = fields.finish(|| Some(paging))?;
-    let fetch =
-        async |limit, after: Option<&_>| service.list_storages(&caller.account, paging.order, limit, after).await;
+    let (service, account) = (&service, &caller.account);
+    let order = paging.order;
+    let fetch = |limit, after: Option<Cursor>| async move {
+        service.list_storages(account, order, limit, after.as_ref()).await
+    };
     let listing = paging.fetch(fetch).await?;
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, |storage| view(&storage))))
 }
@@ -66,7 +61,7 @@ pub(super) async fn show(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     Ok(data(view(&service.storage(&caller.account, id).await?)))
 }
 
@@ -75,7 +70,7 @@ pub(super) async fn update(
     State(service): State<Service>,
     Params(id): Params<u64>,
     body: Body,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let edit = read_edit(body.fields(), service.config.allow_http_storages)?;
     Ok(data(view(&service.update_storage(&caller.account, id, edit).await?)))
 }
@@ -84,7 +79,7 @@ pub(super) async fn delete(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Result<StatusCode, HttpError> {
+) -> Answer<StatusCode> {
     service.delete_storage(&caller.account, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -93,7 +88,7 @@ pub(super) async fn check(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Result<impl IntoResponse, HttpError> {
+) -> Answer<impl IntoResponse> {
     let storage = service.check_storage(&caller.account, id).await?;
     Ok((StatusCode::ACCEPTED, data(view(&storage))))
 }
@@ -168,14 +163,18 @@ mod tests {
     fn names_every_fault() {
         let required = "bucket is required|key is required|name is required|provider is required|region is required|secret is required";
         assert_eq!(faults(json!({})).join("|"), required);
-        let sound = json!({"name": "n", "provider": "aws", "bucket": "abc", "key": "k", "secret": "s", "region": "eu-west-1"});
+        let sound =
+            json!({"name": "n", "provider": "aws", "bucket": "abc", "key": "k", "secret": "s", "region": "eu-west-1"});
         let with = |field: &str, value: Value| {
             let mut body = sound.clone();
             body[field] = value;
             faults(body)
         };
         assert!(faults(sound.clone()).is_empty());
-        assert_eq!(with("endpoint", json!("https://s3.example")), ["endpoint is known for this provider; leave it out"]);
+        assert_eq!(
+            with("endpoint", json!("https://s3.example")),
+            ["endpoint is known for this provider; leave it out"]
+        );
         assert_eq!(with("provider", json!("custom")), ["endpoint is required for this provider"]);
         assert!(with("provider", json!("gcs"))[0].starts_with("provider must be one of digitalocean, aws"));
         assert!(with("region", json!("EU"))[0].starts_with("region must be a region"));

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
-use http::header::AUTHORIZATION;
-use http::request::Parts;
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::{Error, ErrorKind, Result};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 
-use super::error::HttpError;
+use super::error::{Answer, HttpError};
 use super::surface::App;
 
 /// The account and token that a request was made with. Having one means: known, within its rate, allowed on the surface.
@@ -25,7 +25,7 @@ pub struct Caller {
 impl FromRequestParts<App> for Caller {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, HttpError> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
         let token = app.service.authenticate(bearer(parts)?).await?;
         app.rate_limit.take(&token.account, token.id, Instant::now())?;
         if let Some(ability) = app.ability.filter(|ability| !token.may(ability)) {

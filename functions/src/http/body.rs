@@ -8,7 +8,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 
-use super::error::HttpError;
+use super::error::{Answer, HttpError};
 use super::fields::Fields;
 use super::tree::{Tree, malformed};
 
@@ -34,7 +34,7 @@ impl Body {
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = HttpError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, HttpError> {
+    async fn from_request(request: Request, _: &S) -> Answer<Self> {
         let (parts, body) = request.into_parts();
         let bytes = collect(&parts.headers, body).await?;
         Ok(Self(read(&parts.headers, bytes).await?))

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use holdfast_shared::{Error, ErrorKind};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use holdfast_shared::{Error, ErrorKind};
 
 /// A request that failed: the status, and the error that a surface puts in its own envelope.
 ///
@@ -18,6 +18,9 @@ pub struct HttpError {
     /// What went wrong; its message and fields may be shown.
     pub error: Error,
 }
+
+/// What a handler answers with.
+pub type Answer<T> = std::result::Result<T, HttpError>;
 
 impl HttpError {
     /// A refusal that only HTTP knows of: 405, 413, 415.

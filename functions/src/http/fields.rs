@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use holdfast_shared::{Error, FieldErrors};
 use serde_json::{Map, Value};
-use holdfast_shared::{Error, FieldErrors, Result};
 
 use super::tree::Tree;
 
@@ -162,7 +162,7 @@ impl<'a> Fields<'a> {
     }
 
     /// What `build` makes of the values read, or every fault found. `build` may answer `None` only after a fault.
-    pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T> {
+    pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> holdfast_shared::Result<T> {
         self.errors.check(())?;
         build().ok_or_else(|| Error::internal("a required field is absent, but no fault was told"))
     }
@@ -280,7 +280,8 @@ mod tests {
 
     #[test]
     fn tells_every_fault_at_once() {
-        let body = tree(json!({"name": ["x"], "port": 65536, "number": 1.5, "flag": "maybe", "long": "abc", "lines": "a\nb"}));
+        let body =
+            tree(json!({"name": ["x"], "port": 65536, "number": 1.5, "flag": "maybe", "long": "abc", "lines": "a\nb"}));
         let mut fields = Fields::new(&body);
         fields.required_text("name", 9);
         fields.required_text("missing", 9);

@@ -15,7 +15,7 @@ pub mod tree;
 
 pub use authentication::Caller;
 pub use body::Body;
-pub use error::HttpError;
+pub use error::{Answer, HttpError};
 pub use fields::Fields;
 pub use path::Params;
 pub use query::Query;

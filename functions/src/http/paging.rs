@@ -2,12 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
-use serde_json::{Value, json};
 use holdfast_shared::Result;
 use holdfast_shared::aws::table::{Cursor, Order, SortBy};
 use holdfast_shared::service::Listing;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::fields::Fields;
 use super::query::Query;
@@ -51,20 +51,20 @@ impl Paging {
     ///
     /// With a cursor, as in every `next` link, that is one read. A page that is named by its number alone costs the
     /// pages before it.
-    pub async fn fetch<T>(
-        &self,
-        fetch: impl AsyncFn(i32, Option<&Cursor>) -> Result<Listing<T>>,
-    ) -> Result<Listing<T>> {
+    pub async fn fetch<T, F>(&self, fetch: impl Fn(i32, Option<Cursor>) -> F) -> Result<Listing<T>>
+    where
+        F: Future<Output = Result<Listing<T>>>,
+    {
         let mut cursor = self.cursor.clone();
         let skipped = if cursor.is_some() { 0 } else { self.page - 1 };
         for _ in 0..skipped {
-            let passed = fetch(self.size, cursor.as_ref()).await?;
+            let passed = fetch(self.size, cursor).await?;
             match passed.next {
                 Some(next) => cursor = Some(next),
                 None => return Ok(Listing { records: Vec::new(), next: None, total: passed.total }),
             }
         }
-        fetch(self.size, cursor.as_ref()).await
+        fetch(self.size, cursor).await
     }
 
     /// The whole answer of a list: `data`, `links` and `meta`. Links start with `public_url`, never with what the client
@@ -108,7 +108,7 @@ impl Paging {
     }
 }
 
-fn order(text: &str, sort_keys: SortKeys) -> Result<Order, String> {
+fn order(text: &str, sort_keys: SortKeys) -> std::result::Result<Order, String> {
     let (descending, word) = text.strip_prefix('-').map_or((false, text), |word| (true, word));
     let found = sort_keys.iter().find(|(name, _)| *name == word);
     found.map(|(_, by)| Order { by: *by, descending }).ok_or_else(|| {
@@ -219,10 +219,10 @@ mod tests {
     #[tokio::test]
     async fn a_number_alone_walks_the_pages_before_it() {
         let reads = std::cell::Cell::new(0);
-        let fetch = async |_: i32, _: Option<&Cursor>| {
+        let fetch = |_, _| {
             reads.set(reads.get() + 1);
             let next = (reads.get() < 3).then(cursor);
-            Ok(Listing { records: vec![reads.get()], next, total: Some(31) })
+            std::future::ready(Ok(Listing { records: vec![reads.get()], next, total: Some(31) }))
         };
         assert_eq!(read("page=3").unwrap().fetch(fetch).await.unwrap().records, [3]);
         reads.set(0);

@@ -1,12 +1,12 @@
 //! Paths: what is tolerated in them, and the parameters that a route takes from them.
 
 use axum::extract::{FromRequestParts, Path, Request};
+use holdfast_shared::Error;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use serde::de::DeserializeOwned;
-use holdfast_shared::Error;
 
-use super::error::HttpError;
+use super::error::{Answer, HttpError};
 
 /// A route's parameters. What does not read as `T` names nothing that could exist: 404.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Params<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<T> {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(params)) => Ok(Self(params)),
             Err(_) => Err(Error::not_found("resource").into()),

@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::error::HttpError;
+use super::error::{Answer, HttpError};
 use super::fields::Fields;
 use super::tree::{Tree, urlencoded_pairs};
 
@@ -28,7 +28,7 @@ impl Query {
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
         let pairs = urlencoded_pairs(parts.uri.query().unwrap_or_default().as_bytes())?;
         Ok(Self { tree: Tree::from_pairs(pairs.clone())?, path: parts.uri.path().to_owned(), pairs })
     }

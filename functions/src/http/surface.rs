@@ -9,12 +9,12 @@ use axum::extract::{FromRef, MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
-use http::StatusCode;
-use http::header::ALLOW;
 use holdfast_shared::Error;
 use holdfast_shared::service::Service;
-use tower::util::MapRequestLayer;
+use http::StatusCode;
+use http::header::ALLOW;
 use tower::Layer;
+use tower::util::MapRequestLayer;
 use tracing::Instrument;
 
 use super::error::HttpError;
@@ -115,7 +115,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_answer_carries_a_request_id() {
-        for (method, path) in [("GET", "/v1/things"), ("GET", "/nowhere"), ("PUT", "/v1/things"), ("POST", "/v1/panic")] {
+        for (method, path) in [("GET", "/v1/things"), ("GET", "/nowhere"), ("PUT", "/v1/things"), ("POST", "/v1/panic")]
+        {
             assert!(ask(method, path).await.0.headers.contains_key(REQUEST_ID), "{method} {path}");
         }
     }

@@ -1,7 +1,7 @@
 //! One tree for every kind of body: what a client sent, before anything is known about its fields.
 
-use serde_json::{Map, Value};
 use holdfast_shared::{Error, ErrorKind, Result};
+use serde_json::{Map, Value};
 
 /// How many pairs a form or a query may hold; PHP's `max_input_vars`.
 const MAX_PAIRS: usize = 1000;

@@ -17,8 +17,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::fault::Fault;
 
-/// Larger than ten messages of 1 MiB could ever be in JSON, which SQS refuses itself.
-const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// The largest request of any service behind this: DynamoDB's batch. Each refuses earlier by its own limits.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// The path is encoded once more for signing, slashes and unreserved characters stay.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -1,8 +1,8 @@
 //! Crontab: the five fields of cron, and how EventBridge Scheduler is told the same.
 //!
-//! The fields are those of [crontab(5)](https://man7.org/linux/man-pages/man5/crontab.5.html). Scheduler's `cron(…)` differs
-//! in three ways that this file hides: weekdays count from 1 = Sunday (so names are sent), exactly one of day of month and
-//! day of week is `?`, and there is a year ([schedule types]).
+//! The fields are those of [crontab(5)](https://man7.org/linux/man-pages/man5/crontab.5.html). Scheduler's `cron(…)`
+//! differs in three ways that this file hides: weekdays count from 1 = Sunday (so names are sent), exactly one of day
+//! of month and day of week is `?`, and there is a year ([schedule types]).
 //!
 //! [schedule types]: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 
@@ -38,9 +38,9 @@ type Numbers = BTreeSet<u8>;
 
 /// A crontab expression of five fields that fires at least once in some year.
 ///
-/// Day of month and day of week follow crontab(5): when both are restricted, a day that matches *either* runs. A field that
-/// begins with `*` (also `*/2`) does not count as restricted, so with it a day must match *both*; Scheduler cannot express
-/// both, and such an expression is refused unless one of the two fields names every day.
+/// Day of month and day of week follow crontab(5): when both are restricted, a day that matches *either* runs. A field
+/// that begins with `*` (also `*/2`) does not count as restricted, so with it a day must match *both*; Scheduler cannot
+/// express both, and such an expression is refused unless one of the two fields names every day.
 ///
 /// Displays, compares and is stored as the user wrote it, with single spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,11 +93,12 @@ impl Crontab {
         self.minutes.len() * self.hours.len() > 1
     }
 
-    /// The same times, `offset_minutes` later on the wall clock, as 1 to 8 of Scheduler's `cron(…)` expressions in a fixed order.
+    /// The same times, `offset_minutes` later on the wall clock, as 1 to 8 of Scheduler's `cron(…)` expressions in a
+    /// fixed order.
     ///
-    /// An offset moves what is written, not what has elapsed: `30 1 * * *` with 60 is 02:30, also on the day of a change of
-    /// the clocks. Fails with a message for the user when an offset carries runs over midnight into days that Scheduler
-    /// cannot express, or when more than eight expressions would be needed. An offset of 0 never fails.
+    /// An offset moves what is written, not what has elapsed: `30 1 * * *` with 60 is 02:30, also on the day of a
+    /// change of the clocks. Fails with a message for the user when an offset carries runs over midnight into days that
+    /// Scheduler cannot express, or when more than eight expressions would be needed. An offset of 0 never fails.
     pub fn expressions(&self, offset_minutes: u32) -> Result<Vec<String>, String> {
         let mut expressions = Vec::new();
         for (days, minutes_by_hour) in self.shifted(offset_minutes)? {
@@ -314,8 +315,8 @@ fn days(day_of_month: &str, day_of_week: &str) -> Result<Vec<Days>, String> {
         (true, false) => Ok(vec![Days::OfWeek(of_week)]),
         (false, true) => Ok(vec![Days::OfMonth(of_month)]),
         (false, false) if both_must_match => Err(format!(
-            "day of month `{day_of_month}` with day of week `{day_of_week}` means days that match both, which cannot be \
-             scheduled; set one of them to `*`, or list the days instead of `*/n` to run on days that match either"
+            "day of month `{day_of_month}` with day of week `{day_of_week}` means days that match both, which cannot \
+             be scheduled; set one of them to `*`, or list the days instead of `*/n` to run on days that match either"
         )),
         (false, false) => Ok(vec![Days::OfMonth(of_month), Days::OfWeek(of_week)]),
     }
@@ -350,7 +351,8 @@ fn expression(minutes: &Numbers, hours: &Numbers, days: &Days, months: &Numbers)
     if numbers.len() <= MAX_EXPRESSION_CHARS { numbers } else { runs }
 }
 
-/// A way to write numbers: one by one, or neighbours as ranges, which every set of four fields fits Scheduler's limit with.
+/// A way to write numbers: one by one, or neighbours as ranges, which every set of four fields fits Scheduler's limit
+/// with.
 type Spell = fn(&Numbers) -> String;
 
 fn spell_field(numbers: &Numbers, size: usize, spell: Spell) -> String {

@@ -2,8 +2,9 @@
 //!
 //! `holdfast/{account}/{job}/{yyyy}/{mm}/{dd}/{backup}/{attempt}/{file}`
 //!
-//! Every piece is ours or checked, so a key needs no escaping anywhere. The attempt is in it so that a worker that lost its
-//! lease cannot overwrite its successor's objects; every prefix ends in `/`, so that sweeping one never touches another's.
+//! Every piece is ours or checked, so a key needs no escaping anywhere. The attempt is in it so that a worker that lost
+//! its lease cannot overwrite its successor's objects; every prefix ends in `/`, so that sweeping one never touches
+//! another's.
 
 use std::fmt;
 use std::str::FromStr;

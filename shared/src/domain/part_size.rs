@@ -14,8 +14,8 @@ const PARTS_PER_SIZE: u32 = 1_000;
 
 /// The size in bytes of part `part_number`, which counts from 1.
 ///
-/// 8 MiB for the first 1,000 parts and twice as much for each 1,000 after them: 7.8 GiB fit without a larger buffer, and
-/// [`MAX_PARTS`] parts hold 7.8 TiB, more than S3 takes. Only the last part of an upload may be smaller.
+/// 8 MiB for the first 1,000 parts and twice as much for each 1,000 after them: 7.8 GiB fit in parts of the first
+/// size, and [`MAX_PARTS`] parts hold 7.8 TiB, more than S3 takes. Only the last part of an upload may be smaller.
 pub fn part_size_bytes(part_number: u32) -> usize {
     let doublings = (part_number.clamp(1, MAX_PARTS) - 1) / PARTS_PER_SIZE;
     FIRST_PART_BYTES << doublings

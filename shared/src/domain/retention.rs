@@ -1,7 +1,7 @@
 //! Retention: which backups of a schedule have had their time.
 //!
-//! Grandfather, father, son: of each class (hourly, daily, weekly, monthly) the newest so many are kept, and a backup stays
-//! as long as any class keeps it.
+//! Grandfather, father, son: of each class (hourly, daily, weekly, monthly) the newest so many are kept, and a backup
+//! stays as long as any class keeps it.
 
 use std::cmp::Reverse;
 
@@ -68,8 +68,8 @@ impl Retention {
 /// those that store nothing (failed, running, expired …) neither count nor expire.
 ///
 /// - A manual backup is never expired: who asked for it by hand deletes it by hand. It does not count either.
-/// - Only whole backups count towards a class's number. Partial ones are counted apart, so that they never evict a whole one,
-///   and leave once as many whole or as many partial ones of their class are newer.
+/// - Only whole backups count towards a class's number. Partial ones are counted apart, so that they never evict a
+///   whole one, and leave once as many whole or as many partial ones of their class are newer.
 /// - The newest whole backup stays whatever the policy says, and while there is none, the newest partial one.
 pub fn expired(backups: &[Kept], policy: Retention) -> Vec<Uuid> {
     if policy.keeps_all() {
@@ -84,8 +84,8 @@ pub fn expired(backups: &[Kept], policy: Retention) -> Vec<Uuid> {
     let mut expired = Vec::new();
     for backup in newest_first.into_iter().filter(|backup| !backup.tags.manual) {
         // Every class must see every backup to count it, so no short circuit.
-        let kept = classes.iter_mut().fold(false, |kept, class| class.keeps(backup) || kept);
-        if !kept && Some(backup.id) != last_good {
+        let kept_by = classes.iter_mut().map(|class| usize::from(class.keeps(backup))).sum::<usize>();
+        if kept_by == 0 && Some(backup.id) != last_good {
             expired.push(backup.id);
         }
     }
@@ -198,7 +198,9 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_policy()(counts in prop::array::uniform4(0_u32..5), keep_last in prop::option::of(0_u32..5)) -> Retention {
+        fn any_policy()(
+            counts in prop::array::uniform4(0_u32..5), keep_last in prop::option::of(0_u32..5),
+        ) -> Retention {
             let [hourly, daily, weekly, monthly] = counts;
             Retention { hourly, daily, weekly, monthly, keep_last }
         }

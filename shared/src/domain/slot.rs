@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::schedule::Schedule;
 use super::timezone::Timezone;
 
-/// A due instant of a schedule, to the second. Displays as `{schedule}/{instant}`, which is part of the backup's identity.
+/// A due instant of a schedule, to the second. Displays as `{schedule}/{instant}`, which is part of the backup's
+/// identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct Slot {
@@ -92,8 +93,9 @@ impl Tags {
 
     /// What the run of `schedule` at `at` counts as; never nothing.
     ///
-    /// Judged by the schedule as it is now: a run is the first of a day when no due time of the schedule lies between the
-    /// beginning of that local day and it. What did really run does not matter, so that tags never depend on failures.
+    /// Judged by the schedule as it is now: a run is the first of a day when no due time of the schedule lies between
+    /// the beginning of that local day and it. What did really run does not matter, so that tags never depend on
+    /// failures.
     pub fn of_slot(schedule: &Schedule, at: Timestamp) -> Self {
         let day = at.to_zoned(schedule.timezone().rules().clone()).date();
         let monday = day.saturating_sub(i64::from(day.weekday().to_monday_zero_offset()).days());
@@ -231,6 +233,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn each_local_day_has_one_daily_run(
             form in prop::sample::select(vec!["h24", "h12", "h6", "h3", "h1", "m30"]),

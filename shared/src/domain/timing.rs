@@ -38,8 +38,8 @@ impl Rule {
 
 /// A rule in a timezone, moved by an offset, that Scheduler can express.
 ///
-/// Valid by construction: each of its expressions parses. All times are of the local wall clock, and a change of the clocks
-/// is met as Scheduler meets it: a time that is skipped does not run, one that is repeated runs once.
+/// Valid by construction: each of its expressions parses. All times are of the local wall clock, and a change of the
+/// clocks is met as Scheduler meets it: a time that is skipped does not run, one that is repeated runs once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Timing {
@@ -71,8 +71,9 @@ pub struct TimingError {
 impl Timing {
     /// Checks the frequency, and the offset against the rule.
     ///
-    /// `run_offset` counts minutes after cron's times (0–1439), minutes into the hour for minutes (0–59), and hours from
-    /// local midnight for hours (0–23); the latter two move the cycle, so that 3 with every 6 hours is 03, 09, 15, 21.
+    /// `run_offset` counts minutes after cron's times (0–1439), minutes into the hour for minutes (0–59), and hours
+    /// from local midnight for hours (0–23); the latter two move the cycle, so that 3 with every 6 hours is 03, 09, 15,
+    /// 21.
     pub fn new(rule: Rule, timezone: Timezone, run_offset: u32) -> Result<Self, TimingError> {
         if run_offset > rule.max_offset() {
             let message = format!("must be a whole number from 0 to {}", rule.max_offset());
@@ -114,7 +115,8 @@ impl Timing {
         self.stored.run_offset
     }
 
-    /// 1 to 8 of Scheduler's expressions, all in this timing's zone, in an order that only a change of the timing changes.
+    /// 1 to 8 of Scheduler's expressions, all in this timing's zone, in an order that only a change of the timing
+    /// changes.
     ///
     /// Two of them can name the same instant; it is one run.
     pub fn expressions(&self) -> Vec<String> {

@@ -32,7 +32,7 @@ impl Service {
     /// Names of the account's jobs that pass, at most [`MAX_NAMED`] + 1 of them.
     pub(super) async fn jobs_where(&self, account: &AccountId, passes: impl Fn(&Job) -> bool) -> Result<Vec<String>> {
         let order = Order { by: SortBy::Id, descending: false };
-        let page = self.aws.table.find_jobs(account, order, MAX_NAMED + 1, None, passes).await?;
+        let page = self.aws.table.find_jobs(account, order, MAX_NAMED as i32 + 1, None, passes).await?;
         Ok(page.records.into_iter().map(|job| job.name).collect())
     }
 }

@@ -5,6 +5,7 @@
 
 mod backups;
 mod conflict;
+mod downloads;
 mod jobs;
 mod listing;
 mod maintenance;
@@ -16,6 +17,7 @@ mod runs;
 mod schedules;
 mod servers;
 mod ssh_keys;
+mod start;
 mod storages;
 mod tokens;
 
@@ -25,7 +27,9 @@ pub use backups::{BackupDetail, LogPosition, LogText};
 pub use jobs::{JobDetail, JobFilter};
 pub use listing::Listing;
 pub use maintenance::Report;
-pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
+pub use removal::Leftover;
+pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome};
+pub use start::StartError;
 
 use crate::aws::{Aws, Sealer};
 use crate::clock::SharedClock;

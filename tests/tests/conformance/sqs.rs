@@ -139,6 +139,16 @@ async fn queues_are_found_counted_emptied_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_mebibyte_passes_however_it_is_escaped() {
+    let aws = Messaging::start().await;
+    let url = aws.queue(&[]).await;
+    // Each of these takes two bytes in the request.
+    let body = "\"".repeat(1_048_576);
+    aws.send(&url, &body).await;
+    assert!(aws.receive(&url).await.body() == Some(&body));
+}
+
+#[tokio::test]
 async fn errors_reach_the_sdk_under_their_names() {
     let aws = Messaging::start().await;
     let url = aws.queue(&[]).await;

@@ -65,7 +65,7 @@ pub fn queue_arn(name: &str) -> String {
 }
 
 /// The queue's URL under the address that SQS is served at (`http://127.0.0.1:1234`).
-pub fn queue_url(base: &str, name: &str) -> String {
+pub(super) fn queue_url(base: &str, name: &str) -> String {
     format!("{base}/{ACCOUNT}/{name}")
 }
 

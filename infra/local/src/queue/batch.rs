@@ -79,7 +79,8 @@ impl<T> Batch<T> {
                 "Two or more batch entries have the same Id.".to_owned(),
             ),
             _ if !ids.iter().all(valid) => {
-                let message = "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.";
+                let message = "A batch entry id can only contain alphanumeric characters, hyphens and underscores. \
+                               It can be at most 80 letters long.";
                 ("AWS.SimpleQueueService.InvalidBatchEntryId", message.to_owned())
             }
             _ => return Ok(()),

@@ -155,8 +155,8 @@ pub(super) fn body_md5(body: &str) -> String {
 
 /// MD5 of attributes, in hex; none of none.
 ///
-/// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>, where
-/// names are taken in order, and each name, type and value is preceded by its length in four bytes.
+/// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>,
+/// where names are taken in order, and each name, type and value is preceded by its length in four bytes.
 pub(super) fn attributes_md5(attributes: &Attributes) -> Option<String> {
     let mut md5 = Md5::new();
     let mut part = |mark: &[u8], bytes: &[u8]| {

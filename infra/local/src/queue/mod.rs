@@ -35,7 +35,7 @@ use crate::fault::Fault;
 use database::Database;
 pub(crate) use database::{json, json_column};
 
-pub use admin::{queue_arn, queue_url};
+pub use admin::queue_arn;
 pub use message::{AttributeValue, Outgoing};
 pub use send::send_to;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -41,6 +41,8 @@ impl QueueStore {
     pub fn router(&self, credentials: Credentials, closing: CancellationToken) -> Router {
         Router::new()
             .route("/", post(handle))
+            // The signature's own limit holds; the framework's is below a message of 1 MiB in escapes.
+            .layer(DefaultBodyLimit::disable())
             .layer(middleware::from_fn_with_state(Arc::new(credentials), signature::require))
             .with_state((self.clone(), closing))
     }

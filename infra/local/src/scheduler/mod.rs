@@ -5,8 +5,9 @@
 //! - Firing a slot, recording it and planning the next one is one transaction with the message itself, so a crash
 //!   neither loses a slot nor fires it twice. The only targets are the embedded queues.
 //! - After downtime the newest missed slot of a schedule fires, once, with its true scheduled-time; older ones do not.
-//! - Creating or updating a schedule never fires a slot from before that. A rate without `StartDate` counts from the
-//!   first whole second after its creation, through all updates.
+//! - Creating a schedule, or changing when it fires, never fires a slot from before that. An update that leaves its
+//!   times as they are leaves a slot that is due or was missed due, so that writing a schedule twice is harmless.
+//! - A rate without `StartDate` counts from the first whole second after its creation, through all updates.
 //! - A slot that fired goes on being tried although its schedule is changed or deleted meanwhile.
 //! - A flexible window shifts all slots of a schedule by one offset that follows from its ARN.
 //! - `ClientToken` makes a repeated create succeed; updates need no token, and a repeated delete finds nothing.
@@ -39,15 +40,6 @@ impl SchedulerStore {
     /// The schedules in the database of `queues`, under the same clock.
     pub fn new(queues: &QueueStore) -> Self {
         Self { queues: queues.clone(), changed: Arc::new(Notify::new()) }
-    }
-
-    /// Makes the group unless it is there; for the start of an installation.
-    pub async fn ensure_group(&self, name: &str) -> Result<(), Fault> {
-        let name = name.to_owned();
-        match self.queues.transact(move |db, now| group::create(db, now, &name)).await {
-            Err(fault) if fault.code != "ConflictException" => Err(fault),
-            _ => Ok(()),
-        }
     }
 
     /// Lets [`run`](Self::run) look again at once; for tests that moved the clock.

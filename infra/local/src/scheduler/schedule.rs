@@ -38,6 +38,18 @@ pub struct Schedule {
     pub action_after_completion: ActionAfterCompletion,
 }
 
+impl Schedule {
+    /// Whether both fire at the same times.
+    pub(super) fn fires_like(&self, other: &Schedule) -> bool {
+        let times = |schedule: &Schedule| {
+            let Schedule { schedule_expression, schedule_expression_timezone, start_date, end_date, state, .. } =
+                schedule.clone();
+            (schedule_expression, schedule_expression_timezone, start_date, end_date, state)
+        };
+        times(self) == times(other) && self.flexible_time_window == other.flexible_time_window
+    }
+}
+
 /// Whether a schedule fires.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

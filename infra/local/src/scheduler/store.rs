@@ -88,6 +88,38 @@ impl Stored {
         Ok(())
     }
 
+    /// Plans the first slot after now; whatever was due before is forgotten.
+    fn plan_anew(&self, db: &Connection, now: Timestamp) -> Result<(), Fault> {
+        let plan = self.plan()?;
+        plan.check_bounds(now)?;
+        let slot = plan.next(now).filter(|_| self.schedule.state == State::Enabled);
+        self.plan_slot(db, slot.map(|slot| (slot, plan.due(slot))))
+    }
+
+    /// Writes all but the plan.
+    fn save(&self, db: &Connection) -> Result<(), Fault> {
+        group::check(db, &self.schedule.group_name)?;
+        check_target(&self.schedule)?;
+        let upsert = "INSERT INTO schedules (group_name, name, state, body, client_token, created_ms, modified_ms)
+                      VALUES (:group_name, :name, :state, :body, :client_token, :created_ms, :modified_ms)
+                      ON CONFLICT DO UPDATE SET state = :state, body = :body, modified_ms = :modified_ms";
+        db.prepare_cached(upsert)?.execute(named_params! {
+            ":group_name": self.schedule.group_name,
+            ":name": self.name,
+            ":state": state_text(self.schedule.state),
+            ":body": to_json(&self.schedule)?,
+            ":client_token": self.client_token,
+            ":created_ms": self.created_ms,
+            ":modified_ms": self.modified_ms,
+        })?;
+        Ok(())
+    }
+
+    /// What `CreateSchedule` and `UpdateSchedule` answer.
+    fn answer(&self) -> Value {
+        json!({"ScheduleArn": self.arn()})
+    }
+
     /// What `GetSchedule` answers.
     fn describe(&self) -> Value {
         let mut all = json!(self.schedule);
@@ -111,51 +143,33 @@ impl Stored {
 
 pub(super) fn create(db: &Connection, now: Timestamp, name: &str, put: Put) -> Result<Value, Fault> {
     check_name(name)?;
-    let arn = json!({"ScheduleArn": arn(&put.schedule.group_name, name)});
     if let Some(found) = Stored::find(db, &put.schedule.group_name, name)? {
         let repeated = put.client_token.is_some() && found.client_token == put.client_token;
         let same = repeated && found.schedule == put.schedule;
-        return if same { Ok(arn) } else { Err(conflict(format!("Schedule {name} already exists."))) };
+        return if same { Ok(found.answer()) } else { Err(conflict(format!("Schedule {name} already exists."))) };
     }
-    save(db, now, now.as_millisecond(), name, &put)?;
-    Ok(arn)
-}
-
-pub(super) fn update(db: &Connection, now: Timestamp, name: &str, put: &Put) -> Result<Value, Fault> {
-    let group = &put.schedule.group_name;
-    let found = Stored::find(db, group, name)?.ok_or_else(|| missing(name))?;
-    save(db, now, found.created_ms, name, put)?;
-    Ok(json!({"ScheduleArn": arn(group, name)}))
-}
-
-fn save(db: &Connection, now: Timestamp, created_ms: i64, name: &str, put: &Put) -> Result<(), Fault> {
-    let schedule = put.schedule.clone();
-    group::check(db, &schedule.group_name)?;
-    check_target(&schedule)?;
     let stored = Stored {
         name: name.to_owned(),
-        schedule,
+        schedule: put.schedule,
         next_slot: None,
-        client_token: put.client_token.clone(),
-        created_ms,
+        client_token: put.client_token,
+        created_ms: now.as_millisecond(),
         modified_ms: now.as_millisecond(),
     };
-    let plan = stored.plan()?;
-    plan.check_bounds(now)?;
-    let upsert = "INSERT INTO schedules (group_name, name, state, body, client_token, created_ms, modified_ms)
-                  VALUES (:group_name, :name, :state, :body, :client_token, :created_ms, :modified_ms)
-                  ON CONFLICT DO UPDATE SET state = :state, body = :body, modified_ms = :modified_ms";
-    db.prepare_cached(upsert)?.execute(named_params! {
-        ":group_name": stored.schedule.group_name,
-        ":name": name,
-        ":state": state_text(stored.schedule.state),
-        ":body": to_json(&stored.schedule)?,
-        ":client_token": stored.client_token,
-        ":created_ms": created_ms,
-        ":modified_ms": stored.modified_ms,
-    })?;
-    let slot = plan.next(now).filter(|_| stored.schedule.state == State::Enabled);
-    stored.plan_slot(db, slot.map(|slot| (slot, plan.due(slot))))
+    stored.save(db)?;
+    stored.plan_anew(db, now)?;
+    Ok(stored.answer())
+}
+
+pub(super) fn update(db: &Connection, now: Timestamp, name: &str, put: Put) -> Result<Value, Fault> {
+    let found = Stored::find(db, &put.schedule.group_name, name)?.ok_or_else(|| missing(name))?;
+    let same_times = found.schedule.fires_like(&put.schedule);
+    let stored = Stored { schedule: put.schedule, modified_ms: now.as_millisecond(), ..found };
+    stored.save(db)?;
+    if !same_times {
+        stored.plan_anew(db, now)?;
+    }
+    Ok(stored.answer())
 }
 
 pub(super) fn get(db: &Connection, group: &str, name: &str) -> Result<Value, Fault> {

@@ -31,7 +31,7 @@ impl Bench {
 
     async fn update(&self, name: &str, more: Value) -> Result<Value, Fault> {
         let (name, put) = (name.to_owned(), put(more)?);
-        self.queues.transact(move |db, now| store::update(db, now, &name, &put)).await
+        self.queues.transact(move |db, now| store::update(db, now, &name, put)).await
     }
 
     /// Moves the clock, fires, and tells what arrived.
@@ -52,7 +52,7 @@ fn put(more: Value) -> Result<Put, Fault> {
     let mut all = json!({
         "ScheduleExpression": "cron(0 12 * * ? *)",
         "FlexibleTimeWindow": {"Mode": "OFF"},
-        "Target": {"Arn": queue_arn("work"), "RoleArn": "arn:aws:iam::000000000000:role/x", "Input": "<aws.scheduler.scheduled-time>"},
+        "Target": {"Arn": queue_arn("work"), "RoleArn": "role", "Input": "<aws.scheduler.scheduled-time>"},
     });
     for (key, value) in more.as_object().unwrap() {
         all[key] = value.clone();
@@ -121,6 +121,16 @@ async fn a_change_fires_nothing_from_before_it() {
     assert_eq!(bench.fired_by("2026-03-28T13:00:00Z").await, ["2026-03-28T13:00:00Z"]);
     bench.update("noon", json!({"State": "DISABLED"})).await.unwrap();
     assert!(bench.fired_by("2026-03-29T13:00:00Z").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_update_of_anything_but_its_times_leaves_a_missed_slot_due() {
+    let bench = Bench::at("2026-03-27T11:00:00Z").await;
+    bench.create("noon", json!({})).await.unwrap();
+    bench.clock.set("2026-03-27T12:30:00Z");
+    bench.update("noon", json!({"Description": "written again at the start"})).await.unwrap();
+    assert_eq!(bench.fired_by("2026-03-27T12:30:00Z").await, ["2026-03-27T12:00:00Z"]);
+    assert!(bench.fired_by("2026-03-27T13:00:00Z").await.is_empty());
 }
 
 #[tokio::test]
@@ -279,8 +289,7 @@ async fn a_repeated_create_succeeds_only_with_its_token() {
 #[tokio::test]
 async fn listing_pages_and_filters() {
     let bench = Bench::at("2026-03-27T12:00:00Z").await;
-    bench.scheduler.ensure_group("other").await.unwrap();
-    bench.scheduler.ensure_group("other").await.unwrap();
+    bench.queues.transact(|db, now| group::create(db, now, "other")).await.unwrap();
     for name in ["a-1", "a-2", "b-1"] {
         bench.create(name, json!({})).await.unwrap();
         bench.create(name, json!({"GroupName": "other", "State": "DISABLED"})).await.unwrap();

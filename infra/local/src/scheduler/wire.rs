@@ -67,7 +67,7 @@ async fn create_schedule(State(store): State<SchedulerStore>, Path(name): Path<S
 
 async fn update_schedule(State(store): State<SchedulerStore>, Path(name): Path<String>, body: Bytes) -> Answer {
     let put: Put = parse(&body)?;
-    store.write(move |db, now| store::update(db, now, &name, &put)).await
+    store.write(move |db, now| store::update(db, now, &name, put)).await
 }
 
 async fn get_schedule(State(store): State<SchedulerStore>, Path(name): Path<String>, query: Asked<InGroup>) -> Answer {

@@ -100,17 +100,6 @@ impl Table {
         self.transact(writes).await
     }
 
-    /// One page of the account's jobs.
-    pub(crate) async fn list_jobs(
-        &self,
-        account: &AccountId,
-        order: Order,
-        limit: i32,
-        after: Option<&Cursor>,
-    ) -> Result<Page<Job>> {
-        self.page(Query { order, limit, after, ..Query::of(keys::jobs(account)) }).await
-    }
-
     /// The first `size` jobs after `after` that pass; see [`Table::find`].
     pub(crate) async fn find_jobs(
         &self,

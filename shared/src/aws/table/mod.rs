@@ -358,7 +358,8 @@ impl Cursor {
     /// Whether it walks the list in that order, and holds nothing that DynamoDB would refuse.
     fn is_of(&self, by: SortBy) -> bool {
         let names = ["pk", "sk"].into_iter().chain(by.index());
-        self.0.len() == names.clone().count() && names.into_iter().all(|name| self.0.get(name).is_some_and(|text| !text.is_empty()))
+        self.0.len() == names.clone().count()
+            && names.into_iter().all(|name| self.0.get(name).is_some_and(|text| !text.is_empty()))
     }
 
     /// Whether it walks the partition `pk`: a cursor from a client is not to be trusted.

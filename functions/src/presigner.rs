@@ -1,0 +1,25 @@
+//! Download links: a ticket in, a redirect to the storage's own link out. The only function that reads objects.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use holdfast_shared::service::Service;
+use http::header::{CACHE_CONTROL, LOCATION};
+use http::{StatusCode, Uri};
+
+use crate::api::answers;
+
+use crate::http::{Answer, surface};
+
+/// `GET /v1/downloads/{ticket}`. The ticket is the authentication.
+pub fn router(service: Service) -> Router {
+    surface(Router::new().route("/v1/downloads/{ticket}", get(redirect)).with_state(service), answers::failure)
+}
+
+async fn redirect(State(service): State<Service>, uri: Uri) -> Answer<impl IntoResponse> {
+    // From the path itself: behind another router's route, the parameters of both would be mixed.
+    let ticket = uri.path().rsplit('/').next().unwrap_or_default();
+    let link = service.redeem(ticket).await?;
+    Ok((StatusCode::FOUND, [(LOCATION, link.to_string()), (CACHE_CONTROL, "no-store".to_owned())]))
+}

@@ -1,0 +1,185 @@
+//! Downloads: links that work with a plain GET for an hour, and what they lead to.
+//!
+//! A link's last segment is a ticket: account, backup, file and expiry under an HMAC, so that nothing is stored for it. A
+//! new sealing key voids every ticket.
+
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use url::Url;
+use uuid::Uuid;
+
+use super::Service;
+use crate::aws::derive;
+use crate::config::SealingKey;
+use crate::domain::account::AccountId;
+use crate::domain::backup::{Backup, File};
+use crate::domain::storage::{Provider, Storage};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a link works.
+const TICKET_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// How long the storage's own link, to which a ticket leads, works.
+const PRESIGNED_LIFE: Duration = Duration::from_secs(15 * 60);
+/// First byte of every ticket of this layout.
+const VERSION: u8 = 1;
+
+/// What a ticket lets its holder read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ticket {
+    account: AccountId,
+    backup: Uuid,
+    file: u32,
+    expires_at: Timestamp,
+}
+
+impl Service {
+    /// A link to one file of a backup, for an hour. Whoever has it can read the file.
+    pub fn download_url(&self, backup: &Backup, file: &File) -> Result<String> {
+        let (account, backup, file) = (backup.account.clone(), backup.id, file.id);
+        let ticket = Ticket { account, backup, file, expires_at: self.clock.now() + TICKET_LIFE };
+        let text = ticket.sign(&self.ticket_key()?);
+        Ok(format!("{}/v1/downloads/{text}", self.config.public_url))
+    }
+
+    /// Where the holder of a ticket can read its file for the next 15 minutes.
+    ///
+    /// [`ErrorKind::Forbidden`] for a ticket that is altered or has expired, [`ErrorKind::NotFound`] when the backup is
+    /// gone or stores nothing.
+    pub async fn redeem(&self, ticket: &str) -> Result<Url> {
+        let ticket = Ticket::verify(ticket, &self.ticket_key()?, self.clock.now())?;
+        let backup = self.stored_backup(&ticket).await?;
+        let place = backup.files.iter().position(|file| file.id == ticket.file).ok_or_else(gone)?;
+        for copy in &backup.copies {
+            let storage = self.aws.table.storage(&backup.account, copy.storage_id).await?;
+            let (Some(storage), Some(key)) = (storage, copy.keys.get(place)) else { continue };
+            let objects = self.objects(&backup.account, &storage)?;
+            let link = objects.presign_get(key, &backup.files[place].name, PRESIGNED_LIFE).await;
+            let link = link.map_err(|error| Error::unavailable("the storage", error))?;
+            let (account, file) = (backup.account.as_str(), ticket.file);
+            tracing::info!(account, backup = %backup.id, file, storage = storage.id, "download link redeemed");
+            return self.reachable(&storage, link);
+        }
+        Err(gone())
+    }
+
+    async fn stored_backup(&self, ticket: &Ticket) -> Result<Backup> {
+        let job = self.aws.table.job_of_backup(&ticket.account, ticket.backup).await?.ok_or_else(gone)?;
+        let backup = self.aws.table.backup(&ticket.account, job, ticket.backup).await?;
+        backup.filter(|backup| backup.status.is_stored()).ok_or_else(gone)
+    }
+
+    /// The link from where its reader is: the installation's own bucket may be reachable through one listener only.
+    fn reachable(&self, storage: &Storage, link: Url) -> Result<Url> {
+        match &self.config.download_origin {
+            Some(origin) if storage.provider == Provider::Holdfast => {
+                let query = link.query().unwrap_or_default();
+                Url::parse(&format!("{origin}{}?{query}", link.path())).map_err(Error::internal)
+            }
+            _ => Ok(link),
+        }
+    }
+
+    fn ticket_key(&self) -> Result<hmac::Key> {
+        ticket_key(&self.config.sealing_key)
+    }
+}
+
+fn ticket_key(master: &SealingKey) -> Result<hmac::Key> {
+    let mut derived = [0; 32];
+    derive(master, b"holdfast download tickets v1", &mut derived)?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &derived))
+}
+
+fn gone() -> Error {
+    Error::not_found("file")
+}
+
+impl Ticket {
+    /// Version, expiry, backup, file, account and their HMAC, as base64url.
+    fn sign(&self, key: &hmac::Key) -> String {
+        let mut bytes = vec![VERSION];
+        bytes.extend(self.expires_at.as_second().to_be_bytes());
+        bytes.extend(self.backup.as_bytes());
+        bytes.extend(self.file.to_be_bytes());
+        bytes.extend(self.account.as_str().as_bytes());
+        let tag = hmac::sign(key, &bytes);
+        bytes.extend(tag.as_ref());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn verify(text: &str, key: &hmac::Key, now: Timestamp) -> Result<Self> {
+        let refused = |message: &str| Error::new(ErrorKind::Forbidden, message);
+        let altered =
+            || refused("this download link is not valid; copy the whole of it, or list the backup for a new one");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| altered())?;
+        let (signed, tag) = bytes.split_last_chunk::<32>().ok_or_else(altered)?;
+        hmac::verify(key, signed, tag).map_err(|_| altered())?;
+        let ticket = Self::read(signed).ok_or_else(altered)?;
+        if ticket.expires_at <= now {
+            return Err(refused("this download link has expired; list the backup for a new one"));
+        }
+        Ok(ticket)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let ([VERSION], bytes) = bytes.split_first_chunk::<1>()? else { return None };
+        let (expires_at, bytes) = bytes.split_first_chunk::<8>()?;
+        let (backup, bytes) = bytes.split_first_chunk::<16>()?;
+        let (file, account) = bytes.split_first_chunk::<4>()?;
+        Some(Self {
+            account: AccountId::parse(std::str::from_utf8(account).ok()?)?,
+            backup: Uuid::from_bytes(*backup),
+            file: u32::from_be_bytes(*file),
+            expires_at: Timestamp::from_second(i64::from_be_bytes(*expires_at)).ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket() -> Ticket {
+        Ticket {
+            account: AccountId::parse("acme").unwrap(),
+            backup: Uuid::from_u128(7),
+            file: 3,
+            expires_at: Timestamp::from_second(1_000).unwrap(),
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_ticket_reads_back_until_it_expires() {
+        let key = ticket_key(&SealingKey([7; 32])).unwrap();
+        let text = ticket().sign(&key);
+        assert_eq!(Ticket::verify(&text, &key, at(999)).unwrap(), ticket());
+        let expired = Ticket::verify(&text, &key, at(1_000)).unwrap_err();
+        assert_eq!(expired.kind, ErrorKind::Forbidden);
+        assert!(expired.message.contains("expired"));
+    }
+
+    #[test]
+    fn every_altered_byte_is_refused() {
+        let key = ticket_key(&SealingKey([7; 32])).unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(ticket().sign(&key)).unwrap();
+        for place in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[place] ^= 1;
+            let error = Ticket::verify(&URL_SAFE_NO_PAD.encode(altered), &key, at(0)).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Forbidden, "{place}");
+        }
+        for text in ["", "x", "!", &URL_SAFE_NO_PAD.encode(&bytes[1..])] {
+            assert!(Ticket::verify(text, &key, at(0)).is_err(), "{text}");
+        }
+        let other = ticket_key(&SealingKey([8; 32])).unwrap();
+        assert!(Ticket::verify(&ticket().sign(&other), &key, at(0)).is_err());
+    }
+}

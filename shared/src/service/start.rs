@@ -1,0 +1,30 @@
+//! Making a service from the environment, as every function and the worker do on AWS.
+
+use std::sync::Arc;
+
+use super::Service;
+use crate::aws::{Aws, Sealer};
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError};
+use crate::error::Error;
+
+/// Why a service cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The environment lacks something.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The sealing key cannot be used.
+    #[error("cannot derive the sealing key")]
+    Sealer(#[source] Error),
+}
+
+impl Service {
+    /// A service on the resources that the environment names. Nothing is connected to yet.
+    pub async fn from_env() -> Result<Self, StartError> {
+        let config = Config::from_env()?;
+        let aws = Aws::from_env(&config).await;
+        let sealer = Sealer::new(&config.sealing_key).map_err(StartError::Sealer)?;
+        Ok(Self { aws, sealer: Arc::new(sealer), clock: Arc::new(SystemClock), config: Arc::new(config) })
+    }
+}

@@ -1,0 +1,220 @@
+//! An installation of its own: the whole stack on port 0, a clock that can be moved, and an SSH host to back up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_local::demo::sshd::Sshd;
+use holdfast_local::embedded::EmbeddedAws;
+use holdfast_local::stack::{Stack, StackOptions};
+use holdfast_shared::aws::Endpoints;
+use holdfast_shared::clock::OffsetClock;
+use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::service::{Report, Service};
+use holdfast_worker::consumer::ConsumerOptions;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::eventually;
+use crate::http::Client;
+
+/// What a test wants to be different.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// No worker in this process: the test runs one of its own, or none.
+    pub no_worker: bool,
+    /// S3 is reached through this instead.
+    pub s3: Option<String>,
+    /// Scheduler is reached through this instead.
+    pub scheduler: Option<String>,
+}
+
+/// A running installation; everything goes when it is dropped.
+#[derive(Debug)]
+pub struct Installation {
+    /// Calls the API with the first account's token.
+    pub api: Client,
+    /// The clock that every part of this process goes by.
+    pub clock: Arc<OffsetClock>,
+    /// The stack itself.
+    pub stack: Stack,
+    dir: TempDir,
+}
+
+/// A throwaway SSH host and the folder that it serves.
+#[derive(Debug)]
+pub struct Host {
+    /// The server process.
+    pub sshd: Sshd,
+    dir: TempDir,
+}
+
+impl Host {
+    /// Starts a host with an empty `site` folder.
+    pub async fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        std::fs::create_dir(dir.path().join("sshd")).unwrap();
+        std::fs::create_dir(dir.path().join("site")).unwrap();
+        let sshd = Sshd::start(&dir.path().join("sshd")).await.unwrap();
+        Self { sshd, dir }
+    }
+
+    /// The folder to back up.
+    pub fn site(&self) -> PathBuf {
+        self.dir.path().join("site")
+    }
+
+    /// Writes a file below the site; its folders are made.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.site().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+impl Installation {
+    /// A whole installation with one worker.
+    pub async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// An installation that differs.
+    pub async fn start_with(setup: Setup) -> Self {
+        Self::reopen(TempDir::new().unwrap(), Arc::default(), setup).await
+    }
+
+    /// An installation over a data folder that an earlier one left.
+    pub async fn reopen(dir: TempDir, clock: Arc<OffsetClock>, setup: Setup) -> Self {
+        let mut aws = EmbeddedAws::start(dir.path(), clock.clone()).await.unwrap();
+        if let Some(s3) = setup.s3 {
+            aws.endpoints.s3 = s3;
+        }
+        if let Some(scheduler) = setup.scheduler {
+            aws.endpoints.scheduler = scheduler;
+        }
+        let options = StackOptions {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            public_url: None,
+            worker: (!setup.no_worker).then(ConsumerOptions::default),
+            // Tests run the maintenance when they want to see what it does.
+            maintenance: false,
+        };
+        let stack = Stack::over(aws, options).await.unwrap();
+        let api = Client::new(stack.base_url(), stack.token().expose());
+        Self { api, clock, stack, dir }
+    }
+
+    /// The use cases below the API.
+    pub fn service(&self) -> &Service {
+        self.stack.service()
+    }
+
+    /// The first account.
+    pub fn account(&self) -> AccountId {
+        self.stack.aws().data().keys().account.clone()
+    }
+
+    /// Where the embedded services are.
+    pub fn endpoints(&self) -> Endpoints {
+        self.stack.aws().endpoints.clone()
+    }
+
+    /// The data folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Ends it cleanly and leaves the data folder and the clock, for [`Installation::reopen`].
+    pub async fn stop(self) -> (TempDir, Arc<OffsetClock>) {
+        self.stack.shutdown().await;
+        (self.dir, self.clock)
+    }
+
+    /// Moves the clock on, for every part of this process.
+    pub fn advance(&self, by: SignedDuration) {
+        self.clock.advance(by);
+        self.stack.aws().wake();
+    }
+
+    /// One pass of the maintenance; no step of it may fail.
+    pub async fn maintain(&self) -> Report {
+        let report = self.stack.run_maintenance().await;
+        assert_eq!(report.failed_steps, 0, "{report:?}");
+        report
+    }
+
+    /// Makes an SSH key that `host` accepts and a server for it; answers the server's id.
+    pub async fn add_server(&self, host: &Host) -> u64 {
+        let key = self.api.post("/v1/ssh-keys", json!({"name": "test"})).await.expect(201).data();
+        host.sshd.authorize(key["public_key"].as_str().unwrap()).unwrap();
+        let server = json!({
+            "name": "test", "host": "127.0.0.1", "port": host.sshd.port(), "user": host.sshd.user(), "ssh_key": key["id"],
+        });
+        self.api.post("/v1/servers", server).await.expect(201).data()["id"].as_u64().unwrap()
+    }
+
+    /// A job that backs up the host's site, without a schedule; answers its id.
+    pub async fn add_job(&self, host: &Host) -> String {
+        let server = self.add_server(host).await;
+        self.add_job_with(server, json!({"config": {"root_path": host.site()}})).await
+    }
+
+    /// A job on a server; `more` replaces what a plain one would have.
+    pub async fn add_job_with(&self, server: u64, more: Value) -> String {
+        let mut job = json!({
+            "name": "test", "recipe": "file-backups",
+            "config": {"root_path": "/"},
+            "compute": {"type": "server", "server_id": server},
+            "storage": [{"storage_id": 1, "priority": 1}],
+            "schedules": [],
+        });
+        for (name, value) in more.as_object().unwrap() {
+            job[name] = value.clone();
+        }
+        let made = self.api.post("/v1/jobs", job).await.expect(201).data();
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Starts a backup by hand and answers its id.
+    pub async fn start_backup(&self, job: &str) -> String {
+        let started = self.api.post(&format!("/v1/jobs/{job}/backups/start"), json!({})).await.expect(202).json();
+        started["backup_id"].as_str().unwrap().to_owned()
+    }
+
+    /// The backup once it has ended, however it ended.
+    pub async fn ended(&self, backup: &str) -> Value {
+        self.backup_when(backup, |backup| !matches!(backup["status"].as_str(), Some("pending" | "running"))).await
+    }
+
+    /// The backup once `is_so` holds of it.
+    pub async fn backup_when(&self, backup: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        eventually("the backup", || async {
+            let seen = self.api.get(&format!("/v1/backups/{backup}")).await.expect(200).data();
+            if is_so(&seen) { Ok(seen) } else { Err(seen) }
+        })
+        .await
+    }
+
+    /// Starts a backup and answers it once it has ended.
+    pub async fn run(&self, job: &str) -> Value {
+        let backup = self.start_backup(job).await;
+        self.ended(&backup).await
+    }
+
+    /// The whole log of a backup.
+    pub async fn log(&self, backup: &str) -> String {
+        self.api.get(&format!("/v1/backups/{backup}/log")).await.expect(200).text()
+    }
+
+    /// The only file of a completed backup, downloaded by its link.
+    pub async fn download(&self, backup: &Value) -> bytes::Bytes {
+        let link = backup["files"][0]["url"].as_str().unwrap_or_else(|| panic!("no file: {backup}"));
+        self.api.download(link).await.expect(200).body
+    }
+}
+
+/// An id that the API printed.
+pub fn id(text: &str) -> Uuid {
+    text.parse().unwrap()
+}

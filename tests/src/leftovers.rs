@@ -1,0 +1,79 @@
+//! What nothing may leave behind: objects that no record names, uploads, leases, messages.
+
+use holdfast_shared::domain::object_key::prefix_of_account;
+use serde_json::Value;
+
+use crate::{Installation, eventually};
+
+/// Asserts that exactly the objects of the stored backups exist, no upload is open, and no message waits.
+pub async fn assert_none(installation: &Installation) {
+    assert_only_named_objects(installation).await;
+    let queue = &installation.service().aws.queue;
+    eventually("an empty queue", || async {
+        match queue.depth().await.unwrap() {
+            0 => Ok(()),
+            depth => Err(format!("{depth} messages")),
+        }
+    })
+    .await;
+}
+
+/// Asserts that exactly the objects that backups name exist, and that no upload is open.
+pub async fn assert_only_named_objects(installation: &Installation) {
+    let objects = objects(installation).await;
+    let named = named_keys(installation).await;
+    assert_eq!(objects, named, "objects in the bucket, and objects that a backup names");
+    assert_eq!(uploads(installation).await, Vec::<String>::new(), "uploads that nobody completed or aborted");
+}
+
+/// Every object of the account in the default storage, sorted.
+pub async fn objects(installation: &Installation) -> Vec<String> {
+    let bucket = bucket(installation).await;
+    let mut keys = Vec::new();
+    let mut after = None;
+    loop {
+        let page = bucket.list(&prefix_of_account(&installation.account()), after.as_deref()).await.unwrap();
+        keys.extend(page.objects.into_iter().map(|object| object.key));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    keys.sort();
+    keys
+}
+
+/// Keys of every open upload of the account in the default storage.
+pub async fn uploads(installation: &Installation) -> Vec<String> {
+    let bucket = bucket(installation).await;
+    let open = bucket.list_uploads(&prefix_of_account(&installation.account())).await.unwrap();
+    open.into_iter().map(|upload| upload.key).collect()
+}
+
+async fn bucket(installation: &Installation) -> holdfast_shared::aws::Objects {
+    let service = installation.service();
+    let account = installation.account();
+    let storage = service.show_storage(&account, 1).await.unwrap();
+    service.objects(&account, &storage).await.unwrap()
+}
+
+/// Keys that the records of all backups name, sorted.
+async fn named_keys(installation: &Installation) -> Vec<String> {
+    let jobs = installation.api.get("/v1/jobs?page_size=100").await.expect(200).data();
+    let mut keys = Vec::new();
+    for job in jobs.as_array().unwrap() {
+        let job = job["id"].as_str().unwrap();
+        let backups = installation.api.get(&format!("/v1/jobs/{job}/backups?page_size=100")).await.expect(200).data();
+        for backup in backups.as_array().unwrap() {
+            keys.extend(keys_of(installation, job, backup).await);
+        }
+    }
+    keys.sort();
+    keys
+}
+
+async fn keys_of(installation: &Installation, job: &str, backup: &Value) -> Vec<String> {
+    let (job, backup) = (job.parse().unwrap(), backup["id"].as_str().unwrap().parse().unwrap());
+    let record = installation.service().backup_record(&installation.account(), job, backup).await.unwrap().unwrap();
+    record.copies.into_iter().flat_map(|copy| copy.keys).collect()
+}

@@ -1,0 +1,63 @@
+//! Holdfast's parts as processes of their own, so that a test can kill or stop them.
+
+use std::process::Stdio;
+
+use holdfast_shared::aws::Endpoints;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::Installation;
+
+/// A worker in a process of its own, on the installation's services. It goes by the system's clock.
+#[derive(Debug)]
+pub struct Worker(Child);
+
+impl Worker {
+    /// Starts `program`, which must be the worker's binary.
+    pub fn start(program: &str, installation: &Installation) -> Self {
+        let aws = installation.stack.aws();
+        let config = aws.config(installation.stack.base_url());
+        let Endpoints { dynamodb, sqs, scheduler, s3 } = installation.endpoints();
+        let keys = aws.data().keys();
+        let child = Command::new(program)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb)
+            .env("AWS_ENDPOINT_URL_SQS", sqs)
+            .env("AWS_ENDPOINT_URL_SCHEDULER", scheduler)
+            .env("AWS_ENDPOINT_URL_S3", s3)
+            .env("AWS_REGION", &config.region)
+            .env("AWS_ACCESS_KEY_ID", &keys.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", keys.secret_key.expose())
+            .env("HOLDFAST_TABLE", &config.table)
+            .env("HOLDFAST_QUEUE_URL", &config.queue_url)
+            .env("HOLDFAST_QUEUE_ARN", &config.queue_arn)
+            .env("HOLDFAST_DEAD_LETTER_QUEUE_URL", &config.dead_letter_queue_url)
+            .env("HOLDFAST_DEAD_LETTER_QUEUE_ARN", &config.dead_letter_queue_arn)
+            .env("HOLDFAST_SCHEDULE_GROUP", &config.schedule_group)
+            .env("HOLDFAST_SCHEDULE_ROLE_ARN", &config.schedule_role_arn)
+            .env("HOLDFAST_BUCKET", &config.bucket)
+            .env("HOLDFAST_PUBLIC_URL", &config.public_url)
+            .env("HOLDFAST_SEALING_KEY", config.sealing_key.to_base64())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("it has ended"), signal).unwrap();
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.0.kill().await.unwrap();
+    }
+
+    /// Waits for it to end by itself and answers its exit code; `None` when a signal ended it.
+    pub async fn ended(&mut self) -> Option<i32> {
+        self.0.wait().await.unwrap().code()
+    }
+}
