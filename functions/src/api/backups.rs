@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, StatusCode};
-use serde_json::{Value, json};
 use holdfast_shared::aws::table::{BackupFilter, Order, SortBy};
 use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
 use holdfast_shared::domain::slot::Tags;
 use holdfast_shared::service::{BackupDetail, Listing, LogPosition, Service};
 use holdfast_shared::{Error, Result};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, StatusCode};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::answers::data;

@@ -4,16 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use futures::{StreamExt, TryStreamExt, stream};
-use http::StatusCode;
-use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
 use holdfast_shared::aws::table::{Order, SortBy};
 use holdfast_shared::domain::job::{Compute, JobInput};
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::storage::Storage;
 use holdfast_shared::service::{JobDetail, JobFilter, Listing, Service};
 use holdfast_shared::{Error, ErrorKind, Result};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answers::data;
@@ -54,9 +54,8 @@ pub(super) async fn list(
     let paging = Paging::read(&mut fields, SORT_KEYS, OLDEST_FIRST);
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
-    let fetch = async |limit, after: Option<&_>| {
-        service.list_jobs(&caller.account, &filter, paging.order, limit, after).await
-    };
+    let fetch =
+        async |limit, after: Option<&_>| service.list_jobs(&caller.account, &filter, paging.order, limit, after).await;
     let Listing { records, next, total } = paging.fetch(fetch).await?;
     let details = stream::iter(records.into_iter().map(|job| service.job_detail(job)));
     let records: Vec<JobDetail> = details.buffered(LOOKUPS_AT_ONCE).try_collect().await?;

@@ -1,14 +1,14 @@
 //! `/v1/jobs/{id}/schedules`: when a job runs by itself.
 
 use axum::extract::State;
-use http::StatusCode;
-use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
 use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::schedule::{Schedule, ScheduleInput};
 use holdfast_shared::service::Service;
 use holdfast_shared::{Error, ErrorKind};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::{Body, Caller, HttpError, Params, rfc3339};
