@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdfast_shared::clock::SystemClock;
+use holdfast_worker::consumer::ConsumerOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{CANNOT_START, FAILED, Serve, end};
-use crate::stack::{Stack, StackOptions, worker_options};
+use crate::stack::{Stack, StackOptions};
 
 /// Runs everything until SIGTERM or SIGINT, then ends cleanly.
 pub(crate) async fn run(serve: Serve) -> ExitCode {
@@ -44,4 +45,9 @@ pub(crate) async fn asked_to_end() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// The worker of one process.
+pub(crate) fn worker_options(parallel: u16) -> ConsumerOptions {
+    let _ = parallel; ConsumerOptions
 }
