@@ -1,8 +1,8 @@
 //! `/v1/recipes`: the kinds of source that a job can have, and what each needs to know.
 
 use axum::Json;
-use serde_json::{Value, json};
 use holdfast_shared::domain::recipe::{FieldDefinition, RECIPES, RecipeDefinition};
+use serde_json::{Value, json};
 
 use super::answers::data;
 use crate::http::Caller;
@@ -42,6 +42,9 @@ mod tests {
             {"key": "compression_level", "label": "Compression Level", "type": "number", "required": false, "default": 6},
             {"key": "use_sudo", "label": "Run using Sudo?", "type": "checkbox", "required": false, "default": "False"},
         ]);
-        assert_eq!(view(&RECIPES[0]), json!({"id": 1, "recipe": "file-backups", "name": "File Backups", "fields": fields}));
+        assert_eq!(
+            view(&RECIPES[0]),
+            json!({"id": 1, "recipe": "file-backups", "name": "File Backups", "fields": fields})
+        );
     }
 }

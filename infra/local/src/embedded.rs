@@ -140,7 +140,8 @@ impl EmbeddedAws {
 
 async fn make_queues(queues: &QueueStore) -> Result<(), EmbeddedError> {
     queues.ensure_queue(DEAD_LETTERS, BTreeMap::new()).await?;
-    let redrive = format!(r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":{MAX_RECEIVES}}}"#, queue_arn(DEAD_LETTERS));
+    let redrive =
+        format!(r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":{MAX_RECEIVES}}}"#, queue_arn(DEAD_LETTERS));
     let attributes = [("VisibilityTimeout", VISIBILITY_SECS.to_string()), ("RedrivePolicy", redrive)];
     let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).into();
     queues.ensure_queue(NAME, attributes).await?;

@@ -27,7 +27,10 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
     println!("holdfast listens on {}", stack.base_url());
     println!("its token is in {}", stack.aws().data().token_path().display());
     if serve.listen.ip().is_unspecified() && !has_own_url {
-        println!("links start with {}, which works on this machine only; name --public-url for others", stack.base_url());
+        println!(
+            "links start with {}, which works on this machine only; name --public-url for others",
+            stack.base_url()
+        );
     }
     if let Err(error) = asked_to_end().await {
         return end(FAILED, format!("signals cannot be waited for: {error}"));

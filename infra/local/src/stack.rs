@@ -111,7 +111,8 @@ impl Stack {
             working.spawn(work(service.clone(), worker, stop_working.clone(), ended.clone().drop_guard()));
             ended
         });
-        let downloads = Forward::new(&aws.endpoints.s3).ok_or_else(|| unusable(io::ErrorKind::AddrNotAvailable.into()))?;
+        let downloads =
+            Forward::new(&aws.endpoints.s3).ok_or_else(|| unusable(io::ErrorKind::AddrNotAvailable.into()))?;
         let routes = public::router(Health { service: service.clone(), worker_ended }, downloads);
         let closing = stop_answering.clone();
         answering.spawn(async move {
@@ -120,17 +121,7 @@ impl Stack {
             }
         });
         let _ends_when_dropped = [stop_working.clone().drop_guard(), stop_answering.clone().drop_guard()];
-        Ok(Self {
-            base_url,
-            service,
-            token,
-            aws,
-            working,
-            answering,
-            stop_working,
-            stop_answering,
-            _ends_when_dropped,
-        })
+        Ok(Self { base_url, service, token, aws, working, answering, stop_working, stop_answering, _ends_when_dropped })
     }
 
     /// `http://address:port` of the listener, whatever links start with.
@@ -186,7 +177,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn public_url(text: &str) -> Result<String, StartError> {
     let refused = || StartError::PublicUrl(text.to_owned());
     let url = Url::parse(text).map_err(|_| refused())?;
-    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && plain;
     fits.then(|| url.as_str().trim_end_matches('/').to_owned()).ok_or_else(refused)
 }

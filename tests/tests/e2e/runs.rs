@@ -24,7 +24,10 @@ async fn a_backup_by_hand_gives_the_same_bytes_back() {
 
     assert_eq!(backup["status"], "completed", "{}", installation.log(backup["id"].as_str().unwrap()).await);
     assert_eq!(backup["attempt"], 1);
-    assert_eq!(backup["tags"], json!({"manual": true, "hourly": false, "daily": false, "weekly": false, "monthly": false}));
+    assert_eq!(
+        backup["tags"],
+        json!({"manual": true, "hourly": false, "daily": false, "weekly": false, "monthly": false})
+    );
     let archive = installation.download(&backup).await;
     let file = &backup["files"][0];
     assert_eq!(file["size"], format!("{} bytes", archive.len()));

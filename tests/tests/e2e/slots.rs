@@ -1,9 +1,10 @@
 //! Slots: delivered often, while another runs, or to a server that is full.
 
 use holdfast_shared::domain::message::{Message, Task};
+use holdfast_shared::service::ClaimOutcome;
 use holdfast_tests::installation::{Host, id};
 use holdfast_tests::proxy::{Harm, Proxy};
-use holdfast_tests::{Installation, Setup, leftovers};
+use holdfast_tests::{Installation, leftovers};
 use holdfast_worker::consumer::{ConsumerOptions, consume};
 use jiff::Timestamp;
 use serde_json::json;
@@ -51,8 +52,7 @@ async fn a_slot_that_finds_its_job_running_is_skipped_and_says_so() {
     let host = Host::start().await;
     host.write("a", "a");
     let proxy = Proxy::start(|request, _| if request.method() == "PUT" { Harm::Hold } else { Harm::None }).await;
-    let setup = Setup { s3: Some(proxy.url.clone()), ..Setup::default() };
-    let installation = Installation::start_behind(setup, &proxy).await;
+    let installation = Installation::start_behind(&proxy).await;
     let (job, message) = job_with_slot(&installation, &host).await;
     let first = installation.start_backup(&job).await;
     installation.backup_when(&first, |backup| backup["status"] == "running").await;
@@ -73,18 +73,19 @@ async fn a_server_runs_no_more_backups_than_it_may() {
     let host = Host::start().await;
     host.write("a", "a");
     let proxy = Proxy::start(|request, _| if request.method() == "PUT" { Harm::Hold } else { Harm::None }).await;
-    let setup = Setup { s3: Some(proxy.url.clone()), ..Setup::default() };
-    let installation = Installation::start_behind(setup, &proxy).await;
+    let installation = Installation::start_behind(&proxy).await;
     let server = installation.add_server(&host).await;
     installation.api.patch(&format!("/v1/servers/{server}"), json!({"max_parallel": 1})).await;
     let config = json!({"config": {"root_path": host.site()}});
-    let (one, two) = (installation.add_job_with(server, config.clone()).await, installation.add_job_with(server, config).await);
+    let (one, two) =
+        (installation.add_job_with(server, config.clone()).await, installation.add_job_with(server, config).await);
 
     let first = installation.start_backup(&one).await;
     installation.backup_when(&first, |backup| backup["status"] == "running").await;
     let second = installation.start_backup(&two).await;
-    // The message of the second went back with a delay once a consumer has seen that the server is full.
-    installation.queue_when(|waiting| waiting.delayed == 1).await;
+    // Once a consumer has seen that the server is full, the message went back with a delay.
+    let claimed = installation.service().claim(&installation.account(), id(&two), id(&second)).await.unwrap();
+    assert!(matches!(claimed, ClaimOutcome::Busy { .. }), "{claimed:?}");
     assert_eq!(installation.backup_when(&second, |_| true).await["status"], "pending");
 
     proxy.release();

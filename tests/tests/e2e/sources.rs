@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use holdfast_tests::installation::Host;
 use holdfast_tests::proxy::{Harm, Proxy};
 use holdfast_tests::tree::{assert_same, entries, noise, unpack};
-use holdfast_tests::{Installation, Setup, leftovers};
+use holdfast_tests::{Installation, leftovers};
 use serde_json::{Value, json};
 
 async fn run_on(host: &Host, installation: &Installation) -> Value {
@@ -128,10 +128,62 @@ async fn an_unreadable_file_is_named_and_the_rest_is_kept() {
 async fn hostile_file_names_come_back_as_they_were() {
     let host = Host::start().await;
     let odd = [
-        "new\nline", "-leading", "--checkpoint-action=exec=sh", "'", "\"", "`id`", "$(touch pwned)", "a b", " ", "\t",
-        "*", "?", "[a]", "\\", "\\n", "#", "~", "!", "&", ";", "|", "<", ">", "(", ")", "{a,b}", "$HOME", "%s", "..a", "...",
-        "ü", "日本", "🗄", "a\rb", "\u{7f}", "\x1b[31m", "-T", "-", "--", "@file", "=", ":", "a:b", ",", "^", "+", "ü\u{301}",
-        ".hidden", "name.", "CON", "a'b\"c", "x;rm -rf y", "${IFS}", "\u{200b}", "\u{202e}abc", "tab\tinside",
+        "new\nline",
+        "-leading",
+        "--checkpoint-action=exec=sh",
+        "'",
+        "\"",
+        "`id`",
+        "$(touch pwned)",
+        "a b",
+        " ",
+        "\t",
+        "*",
+        "?",
+        "[a]",
+        "\\",
+        "\\n",
+        "#",
+        "~",
+        "!",
+        "&",
+        ";",
+        "|",
+        "<",
+        ">",
+        "(",
+        ")",
+        "{a,b}",
+        "$HOME",
+        "%s",
+        "..a",
+        "...",
+        "ü",
+        "日本",
+        "🗄",
+        "a\rb",
+        "\u{7f}",
+        "\x1b[31m",
+        "-T",
+        "-",
+        "--",
+        "@file",
+        "=",
+        ":",
+        "a:b",
+        ",",
+        "^",
+        "+",
+        "ü\u{301}",
+        ".hidden",
+        "name.",
+        "CON",
+        "a'b\"c",
+        "x;rm -rf y",
+        "${IFS}",
+        "\u{200b}",
+        "\u{202e}abc",
+        "tab\tinside",
     ];
     for name in odd {
         host.write(name, name);
@@ -193,8 +245,7 @@ async fn standing_still(host: &Host) -> (Installation, Proxy, String) {
     host.write("first/large", noise(96 << 20, 7));
     host.write("second/late", "late");
     let proxy = Proxy::start(|request, _| if request.method() == "PUT" { Harm::Hold } else { Harm::None }).await;
-    let setup = Setup { s3: Some(proxy.url.clone()), ..Setup::default() };
-    let installation = Installation::start_behind(setup, &proxy).await;
+    let installation = Installation::start_behind(&proxy).await;
     let server = installation.add_server(host).await;
     let roots = format!("{}\n{}", host.site().join("first").display(), host.site().join("second").display());
     let config = json!({"config": {"root_path": roots, "compression_level": 0}});
@@ -239,9 +290,8 @@ async fn a_session_killed_in_mid_stream_is_not_the_end_of_the_source() {
     host.kill_sessions();
     proxy.release();
 
-    let waiting = installation
-        .backup_when(&backup, |backup| backup["status"] == "pending" && backup["attempt"] == 1)
-        .await;
+    let waiting =
+        installation.backup_when(&backup, |backup| backup["status"] == "pending" && backup["attempt"] == 1).await;
     assert_eq!(waiting["failure"]["kind"], "connect", "{waiting}");
     leftovers::assert_only_named_objects(&installation).await;
     installation.advance(jiff::SignedDuration::from_secs(60));

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use holdfast_tests::installation::Host;
 use holdfast_tests::proxy::{Harm, Proxy};
 use holdfast_tests::tree::{assert_same, noise};
-use holdfast_tests::{Installation, Setup, leftovers};
+use holdfast_tests::{Installation, leftovers};
 use serde_json::{Value, json};
 
 fn is_part(request: &Request) -> bool {
@@ -22,8 +22,7 @@ fn is_complete(request: &Request) -> bool {
 async fn run_through(proxy: &Proxy) -> (Host, Installation, Value) {
     let host = Host::start().await;
     host.write("large", noise(40 << 20, 3));
-    let setup = Setup { s3: Some(proxy.url.clone()), ..Setup::default() };
-    let installation = Installation::start_behind(setup, proxy).await;
+    let installation = Installation::start_behind(proxy).await;
     let job = installation.add_job(&host).await;
     let backup = installation.run(&job).await;
     (host, installation, backup)
@@ -67,18 +66,18 @@ async fn a_lost_answer_to_complete_is_looked_up() {
 async fn a_full_disk_at_the_store_fails_the_attempt_and_not_the_backup() {
     let full = Arc::new(AtomicBool::new(true));
     let seen = full.clone();
-    let decide = move |request: &Request, _| if is_part(request) && seen.load(Ordering::SeqCst) { Harm::Full } else { Harm::None };
+    let decide = move |request: &Request, _| {
+        if is_part(request) && seen.load(Ordering::SeqCst) { Harm::Full } else { Harm::None }
+    };
     let proxy = Proxy::start(decide).await;
     let host = Host::start().await;
     host.write("large", noise(20 << 20, 3));
-    let setup = Setup { s3: Some(proxy.url.clone()), ..Setup::default() };
-    let installation = Installation::start_behind(setup, &proxy).await;
+    let installation = Installation::start_behind(&proxy).await;
     let job = installation.add_job(&host).await;
     let backup = installation.start_backup(&job).await;
 
-    let waiting = installation
-        .backup_when(&backup, |backup| backup["status"] == "pending" && backup["attempt"] == 1)
-        .await;
+    let waiting =
+        installation.backup_when(&backup, |backup| backup["status"] == "pending" && backup["attempt"] == 1).await;
     assert_eq!(waiting["failure"]["kind"], "storage", "{waiting}");
     leftovers::assert_only_named_objects(&installation).await;
 

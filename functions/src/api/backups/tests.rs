@@ -52,7 +52,8 @@ fn a_backup_shows_all_that_is_known_of_it() {
         at: at("2022-06-14T14:53:59Z"),
     };
     let detail = BackupDetail { backup: backup(), progress: Some(progress) };
-    let directory = "holdfast/acme/00000000-0000-0000-0000-000000000001/2022/06/14/00000000-0000-0000-0000-000000000002";
+    let directory =
+        "holdfast/acme/00000000-0000-0000-0000-000000000001/2022/06/14/00000000-0000-0000-0000-000000000002";
     let expected = json!({
         "id": "00000000-0000-0000-0000-000000000002",
         "job_id": "00000000-0000-0000-0000-000000000001",
@@ -92,7 +93,15 @@ fn a_job_s_last_backups_have_tags_of_0_and_1() {
     assert_eq!(summary["tags"], json!({"manual": 0, "hourly": 0, "daily": 1, "weekly": 1, "monthly": 1}));
     let names: Vec<_> = summary.as_object().unwrap().keys().map(String::as_str).collect();
     let documented = [
-        "completed_at", "created_at", "id", "job_id", "monitoring_available", "s3_directory", "started_at", "status", "tags",
+        "completed_at",
+        "created_at",
+        "id",
+        "job_id",
+        "monitoring_available",
+        "s3_directory",
+        "started_at",
+        "status",
+        "tags",
     ];
     assert_eq!(names, documented);
 }
@@ -120,7 +129,8 @@ fn filtered(query: &str) -> Result<BackupFilter> {
 fn lists_filter_by_what_is_documented() {
     let filter = filtered("status=completed&tags[daily]=1&tags[manual]=false&started_since=2022-06-14").unwrap();
     assert!(filter.passes(&backup()));
-    for query in ["status=failed", "tags[daily]=0", "started_since=2022-06-15", "completed_since=2022-06-14T14:54:01Z"] {
+    for query in ["status=failed", "tags[daily]=0", "started_since=2022-06-15", "completed_since=2022-06-14T14:54:01Z"]
+    {
         assert!(!filtered(query).unwrap().passes(&backup()), "{query}");
     }
     let error = filtered("status=done&tags[daily]=perhaps&started_since=x").unwrap_err();

@@ -148,7 +148,8 @@ fn prints_the_documented_answer_and_more() {
     });
     let printed = view(&documented(), at("2022-01-11T06:40:31Z"));
     holds(&printed, &expected, "data");
-    let ours = json!({"number": 1, "compute_type": "server", "paused_at": null, "compute": {"name": "Demo SnapShooter"}});
+    let ours =
+        json!({"number": 1, "compute_type": "server", "paused_at": null, "compute": {"name": "Demo SnapShooter"}});
     holds(&printed, &ours, "data");
     assert!(!printed.to_string().contains("sealed"));
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use bytes::Bytes;
+use holdfast_shared::domain::sealed::Secret;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use holdfast_shared::domain::sealed::Secret;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -138,6 +138,9 @@ mod tests {
 
     #[test]
     fn sizes_read_well() {
-        assert_eq!([0, 1, 999_999, 1_000_000, 7_260_000].map(megabytes), ["0 kB", "1 kB", "1000 kB", "1.0 MB", "7.2 MB"]);
+        assert_eq!(
+            [0, 1, 999_999, 1_000_000, 7_260_000].map(megabytes),
+            ["0 kB", "1 kB", "1000 kB", "1.0 MB", "7.2 MB"]
+        );
     }
 }

@@ -37,7 +37,10 @@ pub fn create(root: &Path) -> io::Result<()> {
     }
     fs::write(root.join("index.html"), page("Welcome", 40))?;
     for number in 1..=20 {
-        fs::write(root.join(format!("articles/2024/{number:02}.html")), page(&format!("Article {number}"), 60 * number))?;
+        fs::write(
+            root.join(format!("articles/2024/{number:02}.html")),
+            page(&format!("Article {number}"), 60 * number),
+        )?;
     }
     fs::write(root.join("assets/css/site.css"), "body { font: 16px/1.5 serif; margin: 2em auto }\n".repeat(40))?;
     for (number, bytes) in PICTURE_BYTES.into_iter().enumerate() {
@@ -78,7 +81,13 @@ fn page(title: &str, paragraphs: usize) -> String {
 fn access_log(lines: usize) -> String {
     let mut log = String::new();
     for line in 0..lines {
-        let _ = writeln!(log, "192.0.2.{} - - \"GET /articles/2024/{:02}.html\" 200 {}", line % 251, line % 20 + 1, line * 37);
+        let _ = writeln!(
+            log,
+            "192.0.2.{} - - \"GET /articles/2024/{:02}.html\" 200 {}",
+            line % 251,
+            line % 20 + 1,
+            line * 37
+        );
     }
     log
 }
