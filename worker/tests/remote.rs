@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_shared::clock::{Clock, SharedClock, SystemClock};
+use holdfast_shared::clock::{SharedClock, SystemClock};
 use holdfast_shared::domain::recipe::{FilesConfig, Recipe};
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::Secret;
