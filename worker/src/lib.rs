@@ -7,6 +7,7 @@ pub mod check;
 pub mod consumer;
 pub mod delete;
 pub mod pipeline;
+pub mod process;
 pub mod recipe;
 pub mod remote;
 pub mod run;

@@ -1,29 +1,6 @@
-//! `holdfast-worker`: works off the queue until SIGTERM or SIGINT. Configured by the environment alone.
-
-use anyhow::Context;
-use holdfast_shared::config::log_filter;
-use holdfast_shared::service::Service;
-use holdfast_shared::telemetry::{self, Format};
-use holdfast_worker::consumer::{ConsumerOptions, consume};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+//! `holdfast-worker`.
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    telemetry::init(Format::Json, &log_filter());
-    let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let service = Service::from_env().await.context("the worker cannot start")?;
-    let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(terminate, interrupt, shutdown.clone()));
-    consume(service, ConsumerOptions::default(), shutdown).await?;
-    Ok(())
-}
-
-async fn cancel_on_signal(mut terminate: Signal, mut interrupt: Signal, shutdown: CancellationToken) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("the worker is told to stop");
-    shutdown.cancel();
+    holdfast_worker::process::run().await
 }
