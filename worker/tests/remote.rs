@@ -1,5 +1,7 @@
 //! SSH and tar on a real sshd on a free port of this machine.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
