@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use holdfast_shared::aws::table::{BackupFilter, Order, SortBy};
+use holdfast_shared::aws::table::{BackupFilter, Cursor, Order, SortBy};
 use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
 use holdfast_shared::domain::slot::Tags;
 use holdfast_shared::service::{BackupDetail, Listing, LogPosition, Service};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::answers::data;
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::timestamp::parse_time;
-use crate::http::{Body, Caller, Fields, HttpError, Params, Query, rfc3339};
+use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
 
 const SORT_KEYS: SortKeys = &[
     ("id", SortBy::Id),
@@ -42,7 +42,7 @@ pub(super) async fn start(
     Params(job): Params<Uuid>,
     headers: HeaderMap,
     body: Body,
-) -> Result<impl IntoResponse, HttpError> {
+) -> Answer<impl IntoResponse> {
     let mut fields = body.fields();
     let tags = TAGS.map(|tag| fields.optional_boolean(&format!("is_{tag}")));
     let [manual, hourly, daily, weekly, monthly] = fields.finish(|| Some(tags))?;
@@ -56,14 +56,15 @@ pub(super) async fn list(
     State(service): State<Service>,
     Params(job): Params<Uuid>,
     query: Query,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let mut fields = query.fields();
     let paging = Paging::read(&mut fields, SORT_KEYS, NEWEST_FIRST);
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
     let job = service.job(&caller.account, job).await?.id;
-    let fetch = async |limit, after: Option<&_>| {
-        service.list_backups(&caller.account, job, &filter, paging.order, limit, after).await
+    let (service, account, filter, order) = (&service, &caller.account, &filter, paging.order);
+    let fetch = |limit, after: Option<Cursor>| async move {
+        service.list_backups(account, job, filter, order, limit, after.as_ref()).await
     };
     let Listing { records, next, total } = paging.fetch(fetch).await?;
     let url_of = |backup: &Backup, file: &File| service.download_url(backup, file);
@@ -76,7 +77,7 @@ pub(super) async fn show(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let detail = service.backup_detail(&caller.account, id).await?;
     Ok(data(view(&detail, |backup, file| service.download_url(backup, file))?))
 }
@@ -87,7 +88,7 @@ pub(super) async fn log(
     State(service): State<Service>,
     Params(id): Params<Uuid>,
     query: Query,
-) -> Result<impl IntoResponse, HttpError> {
+) -> Answer<impl IntoResponse> {
     let mut fields = query.fields();
     let after = fields.optional("after", |text| LogPosition::parse(text).ok_or("must be what X-Log-Next said"));
     let after = fields.finish(|| Some(after))?.unwrap_or_default();

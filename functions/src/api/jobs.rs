@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use futures::{StreamExt, TryStreamExt, stream};
-use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::aws::table::{Cursor, Order, SortBy};
 use holdfast_shared::domain::job::{Compute, JobInput};
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::storage::Storage;
@@ -20,7 +20,7 @@ use super::answers::data;
 use super::{backups, schedules, servers};
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::timestamp::parse_time;
-use crate::http::{Body, Caller, Fields, HttpError, Params, Query, rfc3339};
+use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
 
 const SORT_KEYS: SortKeys = &[
     ("id", SortBy::Id),
@@ -35,27 +35,21 @@ const MAX_HOST_CHARS: usize = 255;
 /// How many jobs of a page are looked up at once.
 const LOOKUPS_AT_ONCE: usize = 8;
 
-pub(super) async fn create(
-    caller: Caller,
-    State(service): State<Service>,
-    body: Body,
-) -> Result<impl IntoResponse, HttpError> {
+pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
     let job = service.create_job(&caller.account, &input(body)?).await?;
     let detail = service.job_detail(job).await?;
     Ok((StatusCode::CREATED, data(view(&detail, service.clock.now()))))
 }
 
-pub(super) async fn list(
-    caller: Caller,
-    State(service): State<Service>,
-    query: Query,
-) -> Result<Json<Value>, HttpError> {
+pub(super) async fn list(caller: Caller, State(service): State<Service>, query: Query) -> Answer<Json<Value>> {
     let mut fields = query.fields();
     let paging = Paging::read(&mut fields, SORT_KEYS, OLDEST_FIRST);
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
-    let fetch =
-        async |limit, after: Option<&_>| service.list_jobs(&caller.account, &filter, paging.order, limit, after).await;
+    let (service, account, filter, order) = (&service, &caller.account, &filter, paging.order);
+    let fetch = |limit, after: Option<Cursor>| async move {
+        service.list_jobs(account, filter, order, limit, after.as_ref()).await
+    };
     let Listing { records, next, total } = paging.fetch(fetch).await?;
     let details = stream::iter(records.into_iter().map(|job| service.job_detail(job)));
     let records: Vec<JobDetail> = details.buffered(LOOKUPS_AT_ONCE).try_collect().await?;
@@ -68,7 +62,7 @@ pub(super) async fn show(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let detail = service.job_detail(service.job(&caller.account, id).await?).await?;
     Ok(data(view(&detail, service.clock.now())))
 }
@@ -78,7 +72,7 @@ pub(super) async fn update(
     State(service): State<Service>,
     Params(id): Params<Uuid>,
     body: Body,
-) -> Result<StatusCode, HttpError> {
+) -> Answer<StatusCode> {
     service.update_job(&caller.account, id, &input(body)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -89,7 +83,7 @@ pub(super) async fn update_storage(
     State(service): State<Service>,
     Params(id): Params<Uuid>,
     body: Body,
-) -> Result<StatusCode, HttpError> {
+) -> Answer<StatusCode> {
     let storage = input(body)?.storage.filter(|storage| !storage.is_null());
     let storage = storage.ok_or_else(|| Error::invalid("storage", "is required"))?;
     let input = JobInput { storage: Some(storage), ..JobInput::default() };
@@ -101,7 +95,7 @@ pub(super) async fn delete(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
-) -> Result<StatusCode, HttpError> {
+) -> Answer<StatusCode> {
     service.delete_job(&caller.account, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -110,7 +104,7 @@ pub(super) async fn pause(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let detail = service.job_detail(service.pause_job(&caller.account, id).await?).await?;
     Ok(data(view(&detail, service.clock.now())))
 }
@@ -119,7 +113,7 @@ pub(super) async fn resume(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
-) -> Result<Json<Value>, HttpError> {
+) -> Answer<Json<Value>> {
     let detail = service.job_detail(service.resume_job(&caller.account, id).await?).await?;
     Ok(data(view(&detail, service.clock.now())))
 }

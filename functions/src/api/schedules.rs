@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::http::{Body, Caller, HttpError, Params, rfc3339};
+use crate::http::{Answer, Body, Caller, Params, rfc3339};
 
 /// How many of its next runs a schedule shows.
 const NEXT_RUNS: usize = 5;
@@ -21,7 +21,7 @@ pub(super) async fn update(
     State(service): State<Service>,
     Params((job, schedule)): Params<(Uuid, u64)>,
     body: Body,
-) -> Result<StatusCode, HttpError> {
+) -> Answer<StatusCode> {
     let input = ScheduleInput::deserialize(Value::Object(body.0.0))
         .map_err(|_| Error::new(ErrorKind::Malformed, "the body names a field in two ways; leave one out"))?;
     service.update_schedule(&caller.account, job, schedule, &input).await?;
