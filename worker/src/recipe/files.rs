@@ -204,10 +204,13 @@ impl<'a> Kind<'a> {
         }
     }
 
-    /// Lines of other programs: two that are common and say nothing of the dump.
+    /// Lines of other programs: those of shells, sudo and sshd that are common and say nothing of the dump.
     fn of_stranger(line: &str) -> Self {
-        let harmless =
-            line.is_empty() || line.contains("setlocale: ") || line.starts_with("sudo: unable to resolve host");
+        let says = |start: &str| line.starts_with(start);
+        let harmless = line.is_empty()
+            || line.contains("setlocale: ")
+            || says("sudo: unable to resolve host")
+            || says("Could not chdir to home directory");
         if harmless { Self::Harmless } else { Self::Other }
     }
 }
