@@ -1,6 +1,7 @@
 //! An installation of its own: the whole stack on port 0, a clock that can be moved, and an SSH host to back up.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use holdfast_local::demo::sshd::Sshd;
@@ -12,22 +13,22 @@ use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::service::{Report, Service};
 use holdfast_worker::consumer::ConsumerOptions;
 use jiff::SignedDuration;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::eventually;
 use crate::http::Client;
+use crate::proxy::Proxy;
 
 /// What a test wants to be different.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// No worker in this process: the test runs one of its own, or none.
     pub no_worker: bool,
-    /// S3 is reached through this instead.
-    pub s3: Option<String>,
-    /// Scheduler is reached through this instead.
-    pub scheduler: Option<String>,
+    /// S3 is reached through this.
+    pub s3_proxy: Option<Proxy>,
 }
 
 /// A running installation; everything goes when it is dropped.
@@ -47,6 +48,8 @@ pub struct Installation {
 pub struct Host {
     /// The server process.
     pub sshd: Sshd,
+    /// Who logs in.
+    pub user: String,
     dir: TempDir,
 }
 
@@ -57,7 +60,32 @@ impl Host {
         std::fs::create_dir(dir.path().join("sshd")).unwrap();
         std::fs::create_dir(dir.path().join("site")).unwrap();
         let sshd = Sshd::start(&dir.path().join("sshd")).await.unwrap();
-        Self { sshd, dir }
+        let user = sshd.user().to_owned();
+        Self { sshd, user, dir }
+    }
+
+    /// A host whose sessions belong to a user who may not read everything: `holdfast-test` when this runs as root (made
+    /// where it is missing), otherwise whoever runs this.
+    pub async fn start_for_other_user() -> Self {
+        let mut host = Self::start().await;
+        if rustix::process::geteuid().is_root() {
+            host.user = make_user("holdfast-test");
+            // sshd reads the keys, and tar the site, as that user.
+            for folder in ["", "sshd", "site"] {
+                open_to_all(&host.dir.path().join(folder), 0o755);
+            }
+            open_to_all(&host.dir.path().join("sshd/authorized_keys"), 0o644);
+        }
+        host
+    }
+
+    /// Ends every session with SIGKILL; the server goes on.
+    pub fn kill_sessions(&self) {
+        let listener = self.sshd.pid().expect("sshd has ended");
+        for session in children_of(listener) {
+            let pid = Pid::from_raw(session).unwrap();
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 
     /// The folder to back up.
@@ -84,14 +112,17 @@ impl Installation {
         Self::reopen(TempDir::new().unwrap(), Arc::default(), setup).await
     }
 
+    /// A whole installation whose S3 is behind `proxy`.
+    pub async fn start_behind(proxy: &Proxy) -> Self {
+        Self::start_with(Setup { s3_proxy: Some(proxy.clone()), ..Setup::default() }).await
+    }
+
     /// An installation over a data folder that an earlier one left.
     pub async fn reopen(dir: TempDir, clock: Arc<OffsetClock>, setup: Setup) -> Self {
         let mut aws = EmbeddedAws::start(dir.path(), clock.clone()).await.unwrap();
-        if let Some(s3) = setup.s3 {
-            aws.endpoints.s3 = s3;
-        }
-        if let Some(scheduler) = setup.scheduler {
-            aws.endpoints.scheduler = scheduler;
+        if let Some(proxy) = setup.s3_proxy {
+            proxy.forward_to(&aws.endpoints.s3);
+            aws.endpoints.s3 = proxy.url;
         }
         let options = StackOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -149,7 +180,7 @@ impl Installation {
         let key = self.api.post("/v1/ssh-keys", json!({"name": "test"})).await.expect(201).data();
         host.sshd.authorize(key["public_key"].as_str().unwrap()).unwrap();
         let server = json!({
-            "name": "test", "host": "127.0.0.1", "port": host.sshd.port(), "user": host.sshd.user(), "ssh_key": key["id"],
+            "name": "test", "host": "127.0.0.1", "port": host.sshd.port(), "user": host.user, "ssh_key": key["id"],
         });
         self.api.post("/v1/servers", server).await.expect(201).data()["id"].as_u64().unwrap()
     }
@@ -196,6 +227,25 @@ impl Installation {
         .await
     }
 
+    /// The newest backup of a job of which `is_so` holds, once there is one.
+    pub async fn listed_when(&self, job: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        eventually("a backup in the list", || async {
+            let listed = self.api.get(&format!("/v1/jobs/{job}/backups")).await.expect(200).data();
+            let found = listed.as_array().unwrap().iter().find(|backup| is_so(backup)).cloned();
+            found.ok_or(listed)
+        })
+        .await
+    }
+
+    /// The log of a backup once `is_so` holds of it.
+    pub async fn log_when(&self, backup: &str, is_so: impl Fn(&str) -> bool) -> String {
+        eventually("the log", || async {
+            let log = self.log(backup).await;
+            if is_so(&log) { Ok(log) } else { Err(log) }
+        })
+        .await
+    }
+
     /// Starts a backup and answers it once it has ended.
     pub async fn run(&self, job: &str) -> Value {
         let backup = self.start_backup(job).await;
@@ -217,4 +267,26 @@ impl Installation {
 /// An id that the API printed.
 pub fn id(text: &str) -> Uuid {
     text.parse().unwrap()
+}
+
+fn make_user(name: &str) -> String {
+    let found = Command::new("id").arg(name).output().unwrap();
+    if !found.status.success() {
+        let made = Command::new("useradd").args(["--system", "--shell", "/bin/sh", name]).output().unwrap();
+        // Another test may have made it at the same moment.
+        assert!(made.status.success() || made.status.code() == Some(9), "{made:?}");
+    }
+    name.to_owned()
+}
+
+fn open_to_all(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Processes whose parent is `pid`, and theirs.
+fn children_of(pid: u32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let own: Vec<u32> = children.split_whitespace().map(|child| child.parse().unwrap()).collect();
+    let below = own.iter().flat_map(|child| children_of(*child)).collect::<Vec<_>>();
+    own.into_iter().map(|child| i32::try_from(child).unwrap()).chain(below).collect()
 }

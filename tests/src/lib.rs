@@ -7,6 +7,7 @@ pub mod installation;
 pub mod leftovers;
 pub mod process;
 pub mod proxy;
+pub mod tree;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! A proxy in front of a service that does harm on request: it refuses, cuts connections, or loses answers.
+//! A proxy in front of a service that does harm on request: it refuses, holds, cuts connections, or loses answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::sync::watch;
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Harm {
     Reset,
     /// It is passed on, and its answer is lost: the connection is cut.
     LoseAnswer,
+    /// It waits until [`Proxy::release`], and then passes.
+    Hold,
     /// It is answered as S3 answers when its disk is full, without being passed on.
     Full,
 }
@@ -42,6 +45,7 @@ struct Inner {
     target: std::sync::Mutex<String>,
     seen: AtomicUsize,
     harmed: AtomicUsize,
+    released: watch::Sender<bool>,
     decide: Box<Decide>,
     hyper: Hyper<HttpConnector, Body>,
 }
@@ -53,6 +57,7 @@ impl Proxy {
             target: std::sync::Mutex::default(),
             seen: AtomicUsize::new(0),
             harmed: AtomicUsize::new(0),
+            released: watch::Sender::new(false),
             decide: Box::new(decide),
             hyper: Hyper::builder(TokioExecutor::new()).build_http(),
         });
@@ -66,6 +71,11 @@ impl Proxy {
     /// Where requests go on to.
     pub fn forward_to(&self, target: &str) {
         target.clone_into(&mut self.inner.target.lock().unwrap());
+    }
+
+    /// Lets go of every request that is held, now and later.
+    pub fn release(&self) {
+        self.inner.released.send_replace(true);
     }
 
     /// How many requests were harmed so far.
@@ -84,6 +94,10 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         Harm::Full => fault(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Harm::Reset => cut(),
         Harm::None => forward(&inner, request).await,
+        Harm::Hold => {
+            let _ = inner.released.subscribe().wait_for(|released| *released).await;
+            forward(&inner, request).await
+        }
         Harm::LoseAnswer => {
             let answer = forward(&inner, request).await;
             // All of it, so that what was asked for is certain to have happened.

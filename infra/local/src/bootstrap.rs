@@ -1,4 +1,4 @@
-//! What the first start leaves behind: the table, the schedule group, an account, its storage and a token.
+//! What the first start leaves behind: the table, an account, its storage and a token.
 //!
 //! Every step can be taken again, and the token's file comes last: a start that was broken off is made good by the next.
 
@@ -12,7 +12,6 @@ use crate::data::Data;
 /// Makes what is missing and answers the first account's token. A token file that was removed is made anew.
 pub async fn bootstrap(service: &Service, data: &Data) -> Result<Secret> {
     service.aws.table.create_if_missing().await?;
-    service.aws.scheduler.create_group_if_missing().await?;
     if let Some(token) = data.token().map_err(Error::internal)? {
         return Ok(token);
     }

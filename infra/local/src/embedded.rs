@@ -41,7 +41,7 @@ pub enum EmbeddedError {
     /// The queues' and schedules' file.
     #[error("the embedded queue cannot be opened")]
     Queue(#[from] rusqlite::Error),
-    /// A queue could not be made.
+    /// A queue or the schedule group could not be made.
     #[error("the embedded queue cannot be set up")]
     QueueSetup(#[from] crate::fault::Fault),
     /// The objects.
@@ -79,6 +79,7 @@ impl EmbeddedAws {
         let queues = QueueStore::open(data.dir(), clock.clone())?;
         make_queues(&queues).await?;
         let scheduler = SchedulerStore::new(&queues);
+        scheduler.ensure_group(NAME).await?;
         let endpoints = Endpoints {
             dynamodb: spawn(&tasks, table.router(key.clone()), &closing).await?,
             sqs: spawn(&tasks, queues.router(key.clone(), closing.clone()), &closing).await?,
@@ -139,7 +140,8 @@ impl EmbeddedAws {
 
 async fn make_queues(queues: &QueueStore) -> Result<(), EmbeddedError> {
     queues.ensure_queue(DEAD_LETTERS, BTreeMap::new()).await?;
-    let redrive = format!(r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":{MAX_RECEIVES}}}"#, queue_arn(DEAD_LETTERS));
+    let redrive =
+        format!(r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":{MAX_RECEIVES}}}"#, queue_arn(DEAD_LETTERS));
     let attributes = [("VisibilityTimeout", VISIBILITY_SECS.to_string()), ("RedrivePolicy", redrive)];
     let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).into();
     queues.ensure_queue(NAME, attributes).await?;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{self, HeaderName};
 use axum::http::uri::{Authority, PathAndQuery, Uri};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -99,7 +99,9 @@ mod tests {
 
     #[test]
     fn what_is_not_presigned_goes_nowhere() {
-        for uri in ["/objects/holdfast/a", "/objects/holdfast?list-type=2", "/objects/a?y=X-Amz-Signature=1", "/objects"] {
+        for uri in
+            ["/objects/holdfast/a", "/objects/holdfast?list-type=2", "/objects/a?y=X-Amz-Signature=1", "/objects"]
+        {
             assert!(rewrite(uri).is_none(), "{uri}");
         }
     }

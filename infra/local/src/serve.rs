@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdfast_shared::clock::SystemClock;
+use holdfast_worker::consumer::ConsumerOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{CANNOT_START, FAILED, Serve, end};
-use crate::stack::{Stack, StackOptions, worker_options};
+use crate::stack::{Stack, StackOptions};
 
 /// Runs everything until SIGTERM or SIGINT, then ends cleanly.
 pub(crate) async fn run(serve: Serve) -> ExitCode {
@@ -26,7 +27,10 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
     println!("holdfast listens on {}", stack.base_url());
     println!("its token is in {}", stack.aws().data().token_path().display());
     if serve.listen.ip().is_unspecified() && !has_own_url {
-        println!("links start with {}, which works on this machine only; name --public-url for others", stack.base_url());
+        println!(
+            "links start with {}, which works on this machine only; name --public-url for others",
+            stack.base_url()
+        );
     }
     if let Err(error) = asked_to_end().await {
         return end(FAILED, format!("signals cannot be waited for: {error}"));
@@ -44,4 +48,10 @@ pub(crate) async fn asked_to_end() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// The worker of one process.
+pub(crate) fn worker_options(parallel: u16) -> ConsumerOptions {
+    let _ = parallel;
+    ConsumerOptions
 }

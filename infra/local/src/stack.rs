@@ -113,7 +113,8 @@ impl Stack {
             working.spawn(work(service.clone(), worker, stop_working.clone(), ended.clone().drop_guard()));
             ended
         });
-        let downloads = Forward::new(&aws.endpoints.s3).ok_or_else(|| unusable(io::ErrorKind::AddrNotAvailable.into()))?;
+        let downloads =
+            Forward::new(&aws.endpoints.s3).ok_or_else(|| unusable(io::ErrorKind::AddrNotAvailable.into()))?;
         let routes = public::router(Health { service: service.clone(), worker_ended }, downloads);
         let closing = stop_answering.clone();
         answering.spawn(async move {
@@ -122,17 +123,7 @@ impl Stack {
             }
         });
         let _ends_when_dropped = [stop_working.clone().drop_guard(), stop_answering.clone().drop_guard()];
-        Ok(Self {
-            base_url,
-            service,
-            token,
-            aws,
-            working,
-            answering,
-            stop_working,
-            stop_answering,
-            _ends_when_dropped,
-        })
+        Ok(Self { base_url, service, token, aws, working, answering, stop_working, stop_answering, _ends_when_dropped })
     }
 
     /// `http://address:port` of the listener, whatever links start with.
@@ -187,7 +178,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn public_url(text: &str) -> Result<String, StartError> {
     let refused = || StartError::PublicUrl(text.to_owned());
     let url = Url::parse(text).map_err(|_| refused())?;
-    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && plain;
     fits.then(|| url.as_str().trim_end_matches('/').to_owned()).ok_or_else(refused)
 }
@@ -237,7 +229,8 @@ mod tests {
 
     #[test]
     fn what_no_link_can_start_with_is_refused() {
-        for text in ["", "example.com", "ftp://example.com", "http://", "http://u:p@h", "http://h/?a=1", "http://h/#a"] {
+        for text in ["", "example.com", "ftp://example.com", "http://", "http://u:p@h", "http://h/?a=1", "http://h/#a"]
+        {
             assert!(matches!(public_url(text), Err(StartError::PublicUrl(_))), "{text}");
         }
     }

@@ -3,11 +3,13 @@
 //! `pending → running → completed | completed_with_errors | failed | cancelled`, `skipped` straight from `pending`, and
 //! `expired` once retention removed what a completed one stored. `running → pending` is a retry that waits.
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::account::AccountId;
+use super::object_key::BackupDirectory;
 use super::slot::Tags;
 
 /// How long a claim holds without a heartbeat, seconds.
@@ -219,6 +221,12 @@ pub struct Backup {
 }
 
 impl Backup {
+    /// Where its attempts put their files: under the UTC day on which it was due or asked for.
+    pub fn directory(&self) -> BackupDirectory {
+        let date = self.slot.unwrap_or(self.created_at).to_zoned(TimeZone::UTC).date();
+        BackupDirectory { account: self.account.clone(), job: self.job, date, backup: self.id }
+    }
+
     /// Whether a worker holds it at `now`, as far as another worker may judge.
     pub fn is_held(&self, now: Timestamp) -> bool {
         let until = |lease: Timestamp| lease + SignedDuration::from_secs(LEASE_GRACE_SECS);

@@ -9,7 +9,7 @@ use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
 use crate::aws::table::{BackupFilter, Cursor, IdempotencyKey, Order};
 use crate::domain::account::AccountId;
-use crate::domain::backup::{Backup, Progress};
+use crate::domain::backup::{Backup, Progress, Status};
 use crate::domain::slot::Tags;
 use crate::error::{Error, Result};
 
@@ -21,7 +21,7 @@ const IDEMPOTENCY_HOURS: i64 = 24;
 pub struct BackupDetail {
     /// The backup.
     pub backup: Backup,
-    /// The last report of its present or last attempt; `None` before the first one.
+    /// The last report of its present or last attempt; `None` before the first one, and in lists once it does not run.
     pub progress: Option<Progress>,
 }
 
@@ -116,8 +116,12 @@ impl Service {
     /// One backup and how far it is.
     pub async fn backup_detail(&self, account: &AccountId, id: Uuid) -> Result<BackupDetail> {
         let backup = self.backup(account, id).await?;
-        let progress = self.aws.table.progress(account, id).await?;
+        let progress = self.progress_of(&backup).await?;
         Ok(BackupDetail { backup, progress })
+    }
+
+    async fn progress_of(&self, backup: &Backup) -> Result<Option<Progress>> {
+        self.aws.table.progress(&backup.account, backup.id).await
     }
 
     /// One page of a job's backups: at most `limit`. With a filter that few pass it can be short, and still have a next page.
@@ -129,14 +133,20 @@ impl Service {
         order: Order,
         limit: i32,
         after: Option<&Cursor>,
-    ) -> Result<Listing<Backup>> {
+    ) -> Result<Listing<BackupDetail>> {
         let page =
             self.aws.table.find_backups(account, job, order, limit, after, |backup| filter.passes(backup)).await?;
         let total = match *filter == BackupFilter::default() {
             true => Some(self.aws.table.total_backups(account, job).await?),
             false => None,
         };
-        Ok(Listing { records: page.records, next: page.next, total })
+        let mut records = Vec::with_capacity(page.records.len());
+        for backup in page.records {
+            // At most one backup of a job runs, so a page costs at most one more read.
+            let progress = if backup.status == Status::Running { self.progress_of(&backup).await? } else { None };
+            records.push(BackupDetail { backup, progress });
+        }
+        Ok(Listing { records, next: page.next, total })
     }
 
     /// What a backup's log holds after `position`; at most so much that it must be asked again until it is complete.

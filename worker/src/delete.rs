@@ -1,0 +1,161 @@
+//! Delete: removes objects that no record names, and records that are no longer wanted.
+//!
+//! Records decide: an object is deleted only after its record said that it is not wanted. Everything here can be applied
+//! twice and be interrupted anywhere.
+
+use holdfast_shared::Result;
+use holdfast_shared::aws::objects::{Objects, ObjectsError, Swept};
+use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::domain::backup::Backup;
+use holdfast_shared::domain::object_key::{ObjectKey, prefix_of_account};
+use holdfast_shared::service::{Leftover, Service};
+use holdfast_shared::{Error, ErrorKind};
+use uuid::Uuid;
+
+use crate::check;
+use crate::run::directory_of;
+
+/// What became of a task that may have to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// Done.
+    Done,
+    /// A run is still being stopped: ask again later.
+    Wait,
+}
+
+/// Deletes what failed attempts of a backup left: every object of it that its record does not name, but those of an
+/// attempt that is under way.
+pub async fn sweep_backup(service: &Service, account: &AccountId, job: Uuid, backup: Uuid) -> Result<()> {
+    // Without a record its job is being deleted, and its objects with it.
+    let Some(backup) = service.backup_record(account, job, backup).await? else { return Ok(()) };
+    let named = |key: &str| backup.copies.iter().any(|copy| copy.keys.iter().any(|named| named == key));
+    let under_way = |key: &ObjectKey| {
+        key.attempt() > backup.attempt || (key.attempt() == backup.attempt && !backup.status.has_ended())
+    };
+    let keep = |key: &str| named(key) || ObjectKey::parse(key).is_none_or(|key| under_way(&key));
+    let record = match service.job(account, job).await {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        record => record?,
+    };
+    for storage in &record.storages {
+        sweep(service, account, storage.storage_id, &directory_of(&backup).prefix_of_backup(), keep).await?;
+    }
+    Ok(())
+}
+
+/// Applies a job's retention: deletes the objects of what it no longer keeps. What fails is tried at the next run.
+pub async fn expire(service: &Service, account: &AccountId, job: Uuid) {
+    if let Err(error) = try_expire(service, account, job).await {
+        tracing::warn!(%job, error = error.chain(), "retention is not done; the next run of the job does it");
+    }
+}
+
+async fn try_expire(service: &Service, account: &AccountId, job: Uuid) -> Result<()> {
+    for backup in service.expire_backups(account, job).await? {
+        for copy in &backup.copies {
+            let Some(objects) = bucket(service, account, copy.storage_id).await? else { continue };
+            for key in &copy.keys {
+                objects.delete(key).await.map_err(unavailable)?;
+            }
+        }
+        let _ = service.objects_deleted(&backup).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a deleted job's objects and backups, then its last trace.
+pub async fn delete_job(service: &Service, account: &AccountId, job: Uuid) -> Result<Deletion> {
+    let Some(deleted) = service.deleted_job(account, job).await? else { return Ok(Deletion::Done) };
+    loop {
+        match service.next_leftover(&deleted).await? {
+            Leftover::Nothing => return Ok(Deletion::Done),
+            Leftover::Running => return Ok(Deletion::Wait),
+            Leftover::Backup(backup) => {
+                let storages = deleted.job.storages.iter().map(|storage| storage.storage_id);
+                delete_backup(service, &backup, storages).await?;
+            }
+        }
+    }
+}
+
+async fn delete_backup(service: &Service, backup: &Backup, storages: impl Iterator<Item = u64>) -> Result<()> {
+    let mut storages: Vec<u64> = storages.chain(backup.copies.iter().map(|copy| copy.storage_id)).collect();
+    storages.sort_unstable();
+    storages.dedup();
+    let prefix = directory_of(backup).prefix_of_backup();
+    for storage in storages {
+        sweep(service, &backup.account, storage, &prefix, |_| false).await?;
+    }
+    service.forget_backup(backup).await.map(drop)
+}
+
+/// Walks a storage for objects and uploads of the account that no record names, and deletes them.
+pub async fn sweep_storage(service: &Service, account: &AccountId, storage: u64) -> Result<()> {
+    let Some(objects) = bucket(service, account, storage).await? else { return Ok(()) };
+    let prefix = prefix_of_account(account);
+    let mut swept = Swept::default();
+    for upload in objects.list_uploads(&prefix).await.map_err(unavailable)? {
+        if !is_wanted(service, &upload.key).await? {
+            objects.abort_upload(&upload.key, &upload.upload_id).await.map_err(unavailable)?;
+            swept.uploads += 1;
+        }
+    }
+    let mut after = None;
+    loop {
+        let page = objects.list(&prefix, after.as_deref()).await.map_err(unavailable)?;
+        for object in &page.objects {
+            if !is_wanted(service, &object.key).await? {
+                objects.delete(&object.key).await.map_err(unavailable)?;
+                swept.objects += 1;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if swept != Swept::default() {
+        tracing::info!(storage, objects = swept.objects, uploads = swept.uploads, "swept what no record names");
+    }
+    Ok(())
+}
+
+/// Whether a record names the key. What does not look like ours is not ours to delete, but for probes of checks.
+async fn is_wanted(service: &Service, key: &str) -> Result<bool> {
+    match ObjectKey::parse(key) {
+        Some(key) => service.is_wanted(&key).await,
+        None => Ok(!check::is_probe(key)),
+    }
+}
+
+async fn sweep(
+    service: &Service,
+    account: &AccountId,
+    storage: u64,
+    prefix: &str,
+    keep: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let Some(objects) = bucket(service, account, storage).await? else { return Ok(()) };
+    let swept = objects.sweep_prefix(prefix, keep).await.map_err(unavailable)?;
+    if swept != Swept::default() {
+        tracing::info!(storage, prefix, objects = swept.objects, uploads = swept.uploads, "swept");
+    }
+    Ok(())
+}
+
+/// The bucket of a storage; `None` if its owner has removed it, and with it our way to its objects.
+async fn bucket(service: &Service, account: &AccountId, storage: u64) -> Result<Option<Objects>> {
+    match service.storage(account, storage).await {
+        Ok(storage) => service.objects(account, &storage).map(Some),
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            tracing::warn!(storage, "objects stay in a storage that was removed");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn unavailable(error: ObjectsError) -> Error {
+    Error::unavailable("the storage", error)
+}

@@ -1,0 +1,6 @@
+//! `holdfast-worker`.
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    holdfast_worker::process::run().await
+}

@@ -1,0 +1,354 @@
+//! Files: folders and files of a server as one tar, made by the server's own GNU tar.
+//!
+//! Names are stored as tar users expect: without their leading `/`, so that they unpack below where one stands. A root
+//! path that is missing or unreadable fails the backup for good, since a job that names it relies on it; anything below
+//! one that cannot be read is named in a backup that completes with errors.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_shared::domain::backup::MAX_SOURCE_ERRORS;
+use holdfast_shared::domain::recipe::FilesConfig;
+
+use super::{Source, SourceError, SourceErrors};
+use crate::remote::{RemoteCommand, Session};
+
+/// A tar ends in two blocks of 512 zeros ([format](https://www.gnu.org/software/tar/manual/html_node/Standard.html)).
+const END_MARK_BYTES: usize = 1_024;
+
+/// Starts tar.
+pub(super) async fn start(
+    session: &Session,
+    config: &FilesConfig,
+    mut on_line: impl FnMut(&str) + Send + 'static,
+) -> Result<Source, SourceError> {
+    let report = SharedReport::new(&config.root_paths);
+    let reported = report.clone();
+    let running = session
+        .spawn(command(config), move |line| {
+            reported.read(line);
+            on_line(line);
+        })
+        .await?;
+    Ok(Source { running, report })
+}
+
+/// The root paths go over tar's input, each ended by a NUL, and are taken as they are: no name can become an option. A
+/// pattern is one word with its option, so neither can it.
+fn command(config: &FilesConfig) -> RemoteCommand {
+    let options = [
+        "--create",
+        "--file=-",
+        // Keeps names, sizes and times of any length; two times that change with each reading are left out.
+        "--format=posix",
+        "--pax-option=delete=atime,delete=ctime",
+        "--numeric-owner",
+        "--sparse",
+        // One line per message, whatever a file is called.
+        "--quoting-style=escape",
+    ];
+    let excludes = config.exclude.iter().map(|pattern| format!("--exclude={pattern}"));
+    let names = ["--null", "--verbatim-files-from", "--files-from=-"];
+    let words = options.into_iter().map(str::to_owned).chain(excludes).chain(names.into_iter().map(str::to_owned));
+    let command = match config.use_sudo {
+        true => RemoteCommand::new("sudo").args(["-n", "--", "tar"]),
+        false => RemoteCommand::new("tar"),
+    };
+    let roots = config.root_paths.iter().flat_map(|path| path.bytes().chain([0])).collect();
+    command.args(words).stdin(roots)
+}
+
+/// What tar has printed so far.
+#[derive(Debug, Clone)]
+pub(super) struct SharedReport(Arc<Mutex<Report>>);
+
+/// What tar printed, sorted. Bounded: of each kind the first lines are kept and the others counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    /// The root paths as tar prints them.
+    roots: Vec<String>,
+    /// Root paths that could not be read, with why.
+    lost_roots: Vec<String>,
+    /// Single files that could not be read or changed meanwhile.
+    file_errors: Vec<String>,
+    file_error_count: usize,
+    /// Everything that is neither that nor harmless.
+    other: Vec<String>,
+    other_count: usize,
+}
+
+impl SharedReport {
+    fn new(roots: &[String]) -> Self {
+        let roots = roots.iter().map(|root| escaped(trimmed(root))).collect();
+        Self(Arc::new(Mutex::new(Report { roots, ..Report::default() })))
+    }
+
+    fn read(&self, line: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(line);
+    }
+
+    pub(super) fn take(&self) -> Report {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Report {
+    fn read(&mut self, line: &str) {
+        let line = line.trim();
+        let message = line.strip_prefix("tar: ");
+        match message.map_or(Kind::of_stranger(line), Kind::of) {
+            Kind::Harmless => {}
+            Kind::File(message) => {
+                self.file_error_count += 1;
+                if let Some(why) = self.roots.iter().find_map(|root| root_complaint(root, message)) {
+                    keep(&mut self.lost_roots, why);
+                }
+                keep(&mut self.file_errors, message.to_owned());
+            }
+            Kind::Other => {
+                self.other_count += 1;
+                keep(&mut self.other, line.to_owned());
+            }
+        }
+    }
+
+    /// The file errors, and how many more there were.
+    fn source_errors(&self) -> SourceErrors {
+        let mut errors = self.file_errors.clone();
+        if self.file_error_count > errors.len() {
+            errors.truncate(MAX_SOURCE_ERRORS - 1);
+            errors.push(format!("and {} more; the log has them all", self.file_error_count - errors.len()));
+        }
+        errors
+    }
+}
+
+fn keep(lines: &mut Vec<String>, line: String) {
+    if lines.len() < MAX_SOURCE_ERRORS {
+        lines.push(line);
+    }
+}
+
+/// `ROOT: why`, if the message says that this root as a whole could not be read.
+fn root_complaint(root: &str, message: &str) -> Option<String> {
+    let why = message.strip_prefix(root)?.strip_prefix(": Cannot ")?;
+    let (what, why) = why.split_once(": ")?;
+    ["stat", "open"].contains(&what).then(|| format!("{root}: {why}"))
+}
+
+/// What a line of tar's says.
+enum Kind<'a> {
+    Harmless,
+    File(&'a str),
+    Other,
+}
+
+impl<'a> Kind<'a> {
+    /// GNU tar's messages in English ([list](https://git.savannah.gnu.org/cgit/tar.git/tree/src/create.c), `misc.c` and
+    /// gnulib's `openat` wrappers), without `tar: ` before them.
+    fn of(message: &'a str) -> Self {
+        const HARMLESS_ENDS: [&str; 6] = [
+            ": socket ignored",
+            ": door ignored",
+            ": file is unchanged; not dumped",
+            ": file is on a different filesystem; not dumped",
+            ": Unknown file type; file ignored",
+            "Exiting with failure status due to previous errors",
+        ];
+        const FILE_ENDS: [&str; 2] = [": file changed as we read it", ": File removed before we read it"];
+        const FILE_WORDS: [&str; 9] = [
+            ": Cannot open: ",
+            ": Cannot stat: ",
+            ": Cannot read: ",
+            ": Cannot readlink: ",
+            ": Cannot savedir: ",
+            ": Cannot opendir: ",
+            ": Cannot close: ",
+            ": Read error at byte ",
+            ": File shrank by ",
+        ];
+        if message.starts_with("Removing leading `") || HARMLESS_ENDS.iter().any(|end| message.ends_with(end)) {
+            Self::Harmless
+        } else if FILE_ENDS.iter().any(|end| message.ends_with(end))
+            || FILE_WORDS.iter().any(|word| message.contains(word))
+        {
+            Self::File(message)
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Lines of other programs: two that are common and say nothing of the dump.
+    fn of_stranger(line: &str) -> Self {
+        let harmless =
+            line.is_empty() || line.contains("setlocale: ") || line.starts_with("sudo: unable to resolve host");
+        if harmless { Self::Harmless } else { Self::Other }
+    }
+}
+
+/// Decides by exit code, end mark and messages; see [`Source::finish`].
+///
+/// tar's exit codes: 0 all read, 1 files changed while they were read, 2 something could not be read, or worse
+/// ([list](https://www.gnu.org/software/tar/manual/html_section/Synopsis.html)).
+pub(super) fn judge(code: i32, tail: &[u8], report: &Report) -> Result<SourceErrors, SourceError> {
+    let said = || report.other.first().or(report.file_errors.first()).cloned().unwrap_or_else(|| "nothing".to_owned());
+    if let Some(refusal) = report.other.iter().find_map(|line| refusal(line)) {
+        return Err(SourceError::Refused(refusal));
+    }
+    if !report.lost_roots.is_empty() {
+        let roots = report.lost_roots.join("; ");
+        return Err(SourceError::Refused(format!(
+            "root path cannot be read: {roots}; correct the job's paths or rights"
+        )));
+    }
+    if code == 127 {
+        return Err(SourceError::Refused(format!("a program is missing on the server; tar said: {}", said())));
+    }
+    if !has_end_mark(tail) {
+        return Err(SourceError::Broken(format!("the tar was cut off (exit {code}); tar said: {}", said())));
+    }
+    match code {
+        0 => Ok(Vec::new()),
+        1 | 2 if report.other_count == 0 && report.file_error_count > 0 => Ok(report.source_errors()),
+        _ => Err(SourceError::Broken(format!("tar failed with exit {code}: {}", said()))),
+    }
+}
+
+/// Complaints that stay until somebody does something about them, with what that is.
+fn refusal(line: &str) -> Option<String> {
+    let says = |words: &str| line.contains(words);
+    if says("sudo: ") && (says("a password is required") || says("a terminal is required")) {
+        return Some("sudo asks for a password; allow this user `NOPASSWD: tar`, or turn use_sudo off".to_owned());
+    }
+    if says("is not in the sudoers file") || says("is not allowed to execute") || says("is not allowed to run") {
+        return Some("sudo does not let this user run tar; allow it in sudoers, or turn use_sudo off".to_owned());
+    }
+    if says("unrecognized option") || says("unknown option") || says("Option --") || says("illegal option") {
+        return Some("the server's tar is not GNU tar 1.29 or newer; install it".to_owned());
+    }
+    let missing = says("failed to run command") || says("command not found") || says(": not found");
+    missing.then(|| format!("a program is missing on the server; install it: {line}"))
+}
+
+fn has_end_mark(tail: &[u8]) -> bool {
+    tail.len() >= END_MARK_BYTES && tail[tail.len() - END_MARK_BYTES..].iter().all(|byte| *byte == 0)
+}
+
+fn trimmed(root: &str) -> &str {
+    match root.trim_end_matches('/') {
+        "" => "/",
+        root => root,
+    }
+}
+
+/// A name as `--quoting-style=escape` prints it.
+fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'\\' => text.push_str("\\\\"),
+            0x07 => text.push_str("\\a"),
+            0x08 => text.push_str("\\b"),
+            b'\t' => text.push_str("\\t"),
+            b'\n' => text.push_str("\\n"),
+            0x0b => text.push_str("\\v"),
+            0x0c => text.push_str("\\f"),
+            b'\r' => text.push_str("\\r"),
+            0x20..=0x7e => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\{byte:03o}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: [u8; 4_096] = [0; 4_096];
+
+    fn report(lines: &[&str]) -> Report {
+        let report = SharedReport::new(&["/srv/site/".to_owned(), "/etc/ä\n".to_owned()]);
+        for line in lines {
+            report.read(line);
+        }
+        report.take()
+    }
+
+    fn judged(code: i32, lines: &[&str]) -> Result<SourceErrors, SourceError> {
+        judge(code, &WHOLE, &report(lines))
+    }
+
+    #[test]
+    fn a_clean_end_is_whole() {
+        let lines = ["tar: Removing leading `/' from member names", "tar: /srv/site/s: socket ignored"];
+        assert_eq!(judged(0, &lines).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn files_that_changed_or_cannot_be_read_are_named() {
+        let changed = ["tar: /srv/site/log: file changed as we read it"];
+        assert_eq!(judged(1, &changed).unwrap(), ["/srv/site/log: file changed as we read it"]);
+        let mixed = [
+            "tar: Removing leading `/' from member names",
+            "tar: /srv/site/a\\nb: Cannot open: Permission denied",
+            "tar: /srv/site/c: File removed before we read it",
+            "tar: /srv/site/d: File shrank by 17 bytes; padding with zeros",
+            "tar: Exiting with failure status due to previous errors",
+        ];
+        assert_eq!(judged(2, &mixed).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_cut_tail_is_never_whole() {
+        for code in [0, 1, 2] {
+            let cut = judge(code, b"not the end", &report(&["tar: /srv/site/a: Cannot open: Permission denied"]));
+            assert!(matches!(cut, Err(SourceError::Broken(_))), "exit {code}");
+        }
+        let mut tail = WHOLE;
+        tail[4_096 - END_MARK_BYTES] = 1;
+        assert!(judge(0, &tail, &report(&[])).is_err());
+    }
+
+    #[test]
+    fn exit_2_with_anything_else_fails() {
+        let odd = ["tar: /srv/site/a: Cannot open: Permission denied", "tar: -: Cannot write: No space left on device"];
+        assert!(matches!(judged(2, &odd), Err(SourceError::Broken(_))));
+        assert!(matches!(judged(2, &[]), Err(SourceError::Broken(_))));
+        assert!(matches!(judged(64, &[]), Err(SourceError::Broken(_))));
+    }
+
+    #[test]
+    fn a_missing_root_is_permanent_and_named() {
+        let Err(error) = judged(2, &["tar: /srv/site: Cannot stat: No such file or directory"]) else { panic!() };
+        assert_eq!(error.retry(), holdfast_shared::domain::retry::Retry::Never);
+        assert!(error.to_string().contains("/srv/site: No such file or directory"), "{error}");
+        let odd = judged(2, &["tar: /etc/\\303\\244\\n: Cannot open: Permission denied"]);
+        assert!(matches!(odd, Err(SourceError::Refused(_))));
+        assert!(judged(2, &["tar: /srv/site/x: Cannot stat: No such file or directory"]).is_ok());
+    }
+
+    #[test]
+    fn what_needs_its_owner_says_so() {
+        let cases = [
+            "sudo: a password is required",
+            "tar: unrecognized option '--verbatim-files-from'",
+            "timeout: failed to run command 'tar': No such file or directory",
+            "sudo: tar: command not found",
+            "bob is not in the sudoers file.",
+        ];
+        for line in cases {
+            assert!(matches!(judge(1, &[], &report(&[line])), Err(SourceError::Refused(_))), "{line}");
+        }
+    }
+
+    #[test]
+    fn errors_are_bounded_and_counted() {
+        let report = SharedReport::new(&[]);
+        for n in 0..500 {
+            report.read(&format!("tar: /x/{n}: Cannot open: Permission denied"));
+        }
+        let errors = judge(2, &WHOLE, &report.take()).unwrap();
+        assert_eq!(errors.len(), MAX_SOURCE_ERRORS);
+        assert_eq!(errors.last().unwrap(), "and 451 more; the log has them all");
+    }
+}
