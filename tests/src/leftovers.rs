@@ -53,8 +53,8 @@ pub async fn uploads(installation: &Installation) -> Vec<String> {
 async fn bucket(installation: &Installation) -> holdfast_shared::aws::Objects {
     let service = installation.service();
     let account = installation.account();
-    let storage = service.show_storage(&account, 1).await.unwrap();
-    service.objects(&account, &storage).await.unwrap()
+    let storage = service.storage(&account, 1).await.unwrap();
+    service.objects(&account, &storage).unwrap()
 }
 
 /// Keys that the records of all backups name, sorted.

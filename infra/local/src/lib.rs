@@ -18,6 +18,8 @@ pub mod queue;
 pub mod scheduler;
 mod serve;
 pub mod service;
+#[cfg(test)]
+mod set_clock;
 pub mod signature;
 pub mod stack;
 pub mod table;

@@ -16,7 +16,7 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
     let options = StackOptions {
         listen: serve.listen,
         public_url: serve.public_url,
-        worker: Some(worker_options(serve.workers)),
+        worker: Some(ConsumerOptions { slots: u32::from(serve.workers) }),
         maintenance: true,
     };
     let has_own_url = options.public_url.is_some();
@@ -48,10 +48,4 @@ pub(crate) async fn asked_to_end() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-/// The worker of one process.
-pub(crate) fn worker_options(parallel: u16) -> ConsumerOptions {
-    let _ = parallel;
-    ConsumerOptions
 }

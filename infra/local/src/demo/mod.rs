@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use holdfast_shared::clock::SystemClock;
+use holdfast_worker::consumer::ConsumerOptions;
 
 use self::client::Client;
 use self::sshd::Sshd;
@@ -54,7 +55,7 @@ async fn show(folder: &Path, keep: bool) -> Result<()> {
     let options = StackOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         public_url: None,
-        worker: Some(crate::serve::worker_options(2)),
+        worker: Some(ConsumerOptions::default()),
         maintenance: true,
     };
     let stack = Stack::start(&folder.join("data"), Arc::new(SystemClock), options).await?;
