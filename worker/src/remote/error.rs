@@ -85,6 +85,7 @@ impl RemoteError {
             | Self::Unreachable { .. }
             | Self::UnknownName { .. }
             | Self::Incompatible(_)
+            | Self::Lost(_)
             | Self::Local(_) => "connect",
         }
     }
