@@ -3,9 +3,11 @@
 mod backups;
 mod bad_input;
 mod downloads;
+mod downtime;
 mod fixtures;
 mod isolation;
 mod jobs;
+mod outbox;
 mod resources;
 mod routes;
 mod runs;

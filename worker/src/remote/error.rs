@@ -79,11 +79,12 @@ impl RemoteError {
         match self {
             Self::HostKeyChanged { .. } => "host_key",
             Self::LoginRefused { .. } => "login",
-            Self::Lost(_) | Self::TimedOut { .. } => "command",
+            Self::TimedOut { .. } => "command",
             Self::BadTarget(_)
             | Self::Unreachable { .. }
             | Self::UnknownName { .. }
             | Self::Incompatible(_)
+            | Self::Lost(_)
             | Self::Local(_) => "connect",
         }
     }

@@ -33,8 +33,8 @@ use crate::domain::sealed::Secret;
 pub type ObjectsResult<T> = Result<T, ObjectsError>;
 
 /// Tries per request. With the SDK's backoff (from 50 ms, throttling from 1 s, doubling up to 20 s, a random share of each)
-/// these span 100 s on average, so that a minute of failures is ridden out.
-const PATIENT_ATTEMPTS: u32 = 20;
+/// these span 50 s on average; what lasts longer is left to the next attempt of the backup.
+const PATIENT_ATTEMPTS: u32 = 12;
 /// Tries per request where somebody waits for the answer.
 const HASTY_ATTEMPTS: u32 = 3;
 /// Until a connection must stand.
