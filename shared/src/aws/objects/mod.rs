@@ -129,12 +129,30 @@ impl Objects {
 
     /// A link that reads one object for `expires` (at most 7 days), under the name `file_name`. No request is made.
     pub async fn presign_get(&self, key: &str, file_name: &str, expires: Duration) -> ObjectsResult<Url> {
-        let unusable = |message: String| ObjectsError::Unusable { bucket: self.bucket.to_string(), message };
-        let expires = PresigningConfig::expires_in(expires).map_err(|error| unusable(error.to_string()))?;
         let request = self.client.get_object().bucket(&*self.bucket).key(key);
-        let request = request.response_content_disposition(content_disposition(file_name)).presigned(expires);
-        let request = request.await.map_err(|error| self.failed("sign a link", error))?;
-        Url::parse(request.uri()).map_err(|error| unusable(error.to_string()))
+        let request = request.response_content_disposition(content_disposition(file_name));
+        let request = request.presigned(self.expiry(expires)?).await;
+        self.link(request.map_err(|error| self.failed("sign a link", error))?.uri())
+    }
+
+    /// The same for `HEAD`: a signature is good for one method.
+    pub async fn presign_head(&self, key: &str, file_name: &str, expires: Duration) -> ObjectsResult<Url> {
+        let request = self.client.head_object().bucket(&*self.bucket).key(key);
+        let request = request.response_content_disposition(content_disposition(file_name));
+        let request = request.presigned(self.expiry(expires)?).await;
+        self.link(request.map_err(|error| self.failed("sign a link", error))?.uri())
+    }
+
+    fn expiry(&self, expires: Duration) -> ObjectsResult<PresigningConfig> {
+        PresigningConfig::expires_in(expires).map_err(|error| self.unusable(error))
+    }
+
+    fn link(&self, uri: &str) -> ObjectsResult<Url> {
+        Url::parse(uri).map_err(|error| self.unusable(error))
+    }
+
+    fn unusable(&self, error: impl ToString) -> ObjectsError {
+        ObjectsError::Unusable { bucket: self.bucket.to_string(), message: error.to_string() }
     }
 
     /// Size, checksum and tag of an object; `None` if it is not there.
