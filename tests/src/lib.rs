@@ -2,6 +2,8 @@
 //!
 //! Nothing here sleeps to wait: [`eventually`] looks until something is so, and fails with what it saw last.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
+
 pub mod http;
 pub mod installation;
 pub mod leftovers;

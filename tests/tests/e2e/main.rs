@@ -1,5 +1,7 @@
 //! Holdfast end to end: each test has an installation of its own, on real parts. A module per subject.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
+
 mod backups;
 mod bad_input;
 mod downloads;

@@ -1,5 +1,7 @@
 //! The invariants of the README, each checked against the source. A failure names the file, the line and the rule.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
