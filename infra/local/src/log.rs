@@ -6,7 +6,7 @@ use holdfast_shared::config::log_filter;
 use tracing_subscriber::EnvFilter;
 
 /// What the crates below say of every failed condition and every request is not news.
-const QUIET: &str = "dynoxide=error,aws_smithy_runtime=error,aws_config=error,hyper=warn,s3s=error";
+const QUIET: &str = "dynoxide=error,aws_smithy_runtime=error,aws_config=error,hyper=warn,s3s=off";
 
 /// Writes from `level` on, unless `RUST_LOG` asks for something else.
 pub fn start(level: &str) {

@@ -1,12 +1,13 @@
 //! The one public listener: every surface, download links, and whether all of it is ready.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use holdfast_shared::service::Service;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::forward::{self, Forward, forward};
 
@@ -21,12 +22,13 @@ pub struct Health {
 
 /// All routes of one machine.
 pub fn router(health: Health, downloads: Forward) -> Router {
-    let (api, presigner) = (health.service.clone(), health.service.clone());
+    let api = holdfast_functions::api::router(health.service.clone());
+    let presigner = holdfast_functions::presigner::router(health.service.clone());
     Router::new()
         .route("/healthz", get(show_health).with_state(health))
         .route(&format!("{}/{{*path}}", forward::PREFIX), get(forward).with_state(downloads))
-        .route_service("/v1/downloads/{ticket}", holdfast_functions::presigner::router(presigner).into_service())
-        .fallback_service(holdfast_functions::api::router(api))
+        .route("/v1/downloads/{ticket}", any(move |request: Request| presigner.oneshot(request)))
+        .fallback_service(api)
 }
 
 /// 200 once everything answers; 503 that names what does not.

@@ -16,7 +16,7 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
     let options = StackOptions {
         listen: serve.listen,
         public_url: serve.public_url,
-        worker: Some(ConsumerOptions { slots: u32::from(serve.workers) }),
+        worker: Some(ConsumerOptions { slots: serve.workers }),
         maintenance: true,
     };
     let has_own_url = options.public_url.is_some();

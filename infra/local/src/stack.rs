@@ -25,12 +25,10 @@ use crate::service::serve;
 
 /// How often the maintenance runs.
 const MAINTENANCE_EVERY: Duration = Duration::from_secs(60);
-/// How long the worker has to abort its uploads and give its messages back.
-const WORKER_GRACE: Duration = Duration::from_secs(10);
-/// How long requests and downloads may go on; then their connections are cut.
-const REQUEST_GRACE: Duration = Duration::from_secs(3);
-/// How long the embedded services may take to close; with the two above it stays under 20 s.
-const STORE_GRACE: Duration = Duration::from_secs(5);
+/// How long the worker has to abort its uploads and give its backups back, and requests and downloads to end.
+const GRACE: Duration = Duration::from_secs(16);
+/// How long the embedded services may take to close; with the above it stays under 20 s.
+const STORE_GRACE: Duration = Duration::from_secs(3);
 
 /// What is run over the embedded AWS.
 #[derive(Debug, Clone)]
@@ -155,13 +153,15 @@ impl Stack {
     /// answered, the stores are closed.
     pub async fn shutdown(self) {
         self.stop_working.cancel();
+        self.stop_answering.cancel();
         self.working.close();
-        if timeout(WORKER_GRACE, self.working.wait()).await.is_err() {
+        self.answering.close();
+        let (worked, answered) =
+            tokio::join!(timeout(GRACE, self.working.wait()), timeout(GRACE, self.answering.wait()));
+        if worked.is_err() {
             tracing::warn!("the worker did not end in time; its runs are taken up at the next start");
         }
-        self.stop_answering.cancel();
-        self.answering.close();
-        if timeout(REQUEST_GRACE, self.answering.wait()).await.is_err() {
+        if answered.is_err() {
             tracing::warn!("requests were still under way and are cut off");
         }
         if timeout(STORE_GRACE, self.aws.stop()).await.is_err() {
@@ -213,25 +213,4 @@ async fn work(service: Service, options: ConsumerOptions, closing: CancellationT
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn public_urls_are_kept_without_a_trailing_slash() {
-        for (text, kept) in [
-            ("https://backups.example.com", "https://backups.example.com"),
-            ("http://10.0.0.5:8080/", "http://10.0.0.5:8080"),
-            ("https://example.com/holdfast/", "https://example.com/holdfast"),
-        ] {
-            assert_eq!(public_url(text).unwrap(), kept);
-        }
-    }
-
-    #[test]
-    fn what_no_link_can_start_with_is_refused() {
-        for text in ["", "example.com", "ftp://example.com", "http://", "http://u:p@h", "http://h/?a=1", "http://h/#a"]
-        {
-            assert!(matches!(public_url(text), Err(StartError::PublicUrl(_))), "{text}");
-        }
-    }
-}
+mod tests;

@@ -152,3 +152,28 @@ async fn accepts(child: &mut Child, port: u16) -> io::Result<bool> {
 async fn run(program: &str, arguments: &[&str]) -> io::Result<Vec<u8>> {
     tools::output(program, arguments).await.map(|output| output.stdout).map_err(io::Error::other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_is_let_in_can_log_in_and_nobody_else() {
+        let home = tempfile::tempdir().unwrap();
+        let server = Sshd::start(home.path()).await.unwrap();
+        let key = home.path().join("mine");
+        make_key(&key).await.unwrap();
+        let known = home.path().join("known_hosts");
+        let line = format!("[127.0.0.1]:{} {}\n", server.port(), server.host_key().unwrap());
+        std::fs::write(&known, line).unwrap();
+        let target = format!("{}@127.0.0.1", server.user());
+        let (port, key_path) = (server.port().to_string(), key.to_string_lossy().into_owned());
+        let known = format!("UserKnownHostsFile={}", known.display());
+        let log_in =
+            ["-F", "none", "-o", "BatchMode=yes", "-o", &known, "-i", &key_path, "-p", &port, &target, "echo", "in"];
+        assert!(tools::output("ssh", &log_in).await.unwrap_err().contains("Permission denied"));
+        server.authorize(&std::fs::read_to_string(key.with_extension("pub")).unwrap()).unwrap();
+        assert_eq!(tools::output("ssh", &log_in).await.unwrap().stdout, b"in\n");
+        server.stop().await.unwrap();
+    }
+}
