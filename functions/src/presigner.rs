@@ -4,12 +4,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use holdfast_shared::service::Service;
+use holdfast_shared::service::{Reading, Service};
 use http::header::{CACHE_CONTROL, LOCATION};
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 
 use crate::api::answers;
-
 use crate::http::{Answer, surface};
 
 /// `GET /v1/downloads/{ticket}`. The ticket is the authentication.
@@ -17,9 +16,10 @@ pub fn router(service: Service) -> Router {
     surface(Router::new().route("/v1/downloads/{ticket}", get(redirect)).with_state(service), answers::failure)
 }
 
-async fn redirect(State(service): State<Service>, uri: Uri) -> Answer<impl IntoResponse> {
+async fn redirect(State(service): State<Service>, method: Method, uri: Uri) -> Answer<impl IntoResponse> {
     // From the path itself: behind another router's route, the parameters of both would be mixed.
     let ticket = uri.path().rsplit('/').next().unwrap_or_default();
-    let link = service.redeem(ticket).await?;
+    let reading = if method == Method::HEAD { Reading::Head } else { Reading::Get };
+    let link = service.redeem(ticket, reading).await?;
     Ok((StatusCode::FOUND, [(LOCATION, link.to_string()), (CACHE_CONTROL, "no-store".to_owned())]))
 }

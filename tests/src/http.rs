@@ -42,7 +42,6 @@ impl Answer {
     }
 
     /// The same answer; panics with it unless it has this status.
-    #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self

@@ -272,7 +272,9 @@ pub fn id(text: &str) -> Uuid {
 fn make_user(name: &str) -> String {
     let found = Command::new("id").arg(name).output().unwrap();
     if !found.status.success() {
-        let made = Command::new("useradd").args(["--system", "--shell", "/bin/sh", name]).output().unwrap();
+        // No password, but not locked either: sshd lets nobody in to a locked account.
+        let made =
+            Command::new("useradd").args(["--system", "--shell", "/bin/sh", "--password", "*", name]).output().unwrap();
         // Another test may have made it at the same moment.
         assert!(made.status.success() || made.status.code() == Some(9), "{made:?}");
     }

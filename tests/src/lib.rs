@@ -17,7 +17,7 @@ pub use http::{Answer, Client};
 pub use installation::{Installation, Setup};
 
 /// How long something may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Looks with `look` until it answers `Ok`, for at most [`PATIENCE`]; then panics with what it saw last.
 pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, mut look: impl FnMut() -> F) -> T {

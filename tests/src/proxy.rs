@@ -1,5 +1,6 @@
 //! A proxy in front of a service that does harm on request: it refuses, holds, cuts connections, or loses answers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -130,4 +131,10 @@ fn cut() -> Response {
     let mut answer = Response::new(Body::from_stream(broken));
     answer.headers_mut().insert("content-length", http::HeaderValue::from_static("1"));
     answer
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({})", self.url)
+    }
 }

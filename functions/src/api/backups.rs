@@ -102,7 +102,11 @@ pub(super) async fn log(
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Error::invalid("Idempotency-Key", "must be sent once"));
+    }
     let key = key.to_str().ok().map(str::trim).filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()));
     let message = format!("must be 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible ASCII characters");
     key.map(Some).ok_or_else(|| Error::invalid("Idempotency-Key", message))

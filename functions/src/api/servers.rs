@@ -1,6 +1,7 @@
 //! `/v1/servers`: SSH hosts.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use axum::Json;
 use axum::extract::State;
@@ -68,8 +69,8 @@ pub(super) async fn list(caller: Caller, State(service): State<Service>, query: 
     let listing = paging.fetch(fetch).await?;
     let mut keys = HashMap::new();
     for server in &listing.records {
-        if !keys.contains_key(&server.ssh_key_id) {
-            keys.insert(server.ssh_key_id, service.ssh_key(&caller.account, server.ssh_key_id).await?);
+        if let Entry::Vacant(place) = keys.entry(server.ssh_key_id) {
+            place.insert(service.ssh_key(&caller.account, server.ssh_key_id).await?);
         }
     }
     let shown = |server: Server| keys.get(&server.ssh_key_id).map(|key| view(&server, key));

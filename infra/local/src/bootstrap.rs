@@ -12,6 +12,7 @@ use crate::data::Data;
 /// Makes what is missing and answers the first account's token. A token file that was removed is made anew.
 pub async fn bootstrap(service: &Service, data: &Data) -> Result<Secret> {
     service.aws.table.create_if_missing().await?;
+    service.aws.scheduler.create_group_if_missing().await?;
     if let Some(token) = data.token().map_err(Error::internal)? {
         return Ok(token);
     }

@@ -79,7 +79,6 @@ impl EmbeddedAws {
         let queues = QueueStore::open(data.dir(), clock.clone())?;
         make_queues(&queues).await?;
         let scheduler = SchedulerStore::new(&queues);
-        scheduler.ensure_group(NAME).await?;
         let endpoints = Endpoints {
             dynamodb: spawn(&tasks, table.router(key.clone()), &closing).await?,
             sqs: spawn(&tasks, queues.router(key.clone(), closing.clone()), &closing).await?,

@@ -156,7 +156,8 @@ impl Stack {
         self.stop_answering.cancel();
         self.working.close();
         self.answering.close();
-        let (worked, answered) = tokio::join!(timeout(GRACE, self.working.wait()), timeout(GRACE, self.answering.wait()));
+        let (worked, answered) =
+            tokio::join!(timeout(GRACE, self.working.wait()), timeout(GRACE, self.answering.wait()));
         if worked.is_err() {
             tracing::warn!("the worker did not end in time; its runs are taken up at the next start");
         }

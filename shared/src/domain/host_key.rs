@@ -57,7 +57,7 @@ impl HostKey {
         let (algorithm, encoded) = (words[place], words.get(place + 1).ok_or(FORMS)?);
         let blob = STANDARD.decode(encoded).map_err(|_| FORMS)?;
         if algorithm_of(&blob) != Some(algorithm.as_bytes()) {
-            return Err("holds a key of another algorithm than it says");
+            return Err("holds a key that was cut off, or of another algorithm than it says");
         }
         let fingerprint = fingerprint(digest(&SHA256, &blob).as_ref());
         Ok(Self { fingerprint, public_key: Some(format!("{algorithm} {encoded}")), source, pinned_at })
@@ -68,10 +68,21 @@ fn fingerprint(hash: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(hash))
 }
 
-/// A key's bytes begin with the algorithm's name behind its length (RFC 4253 section 6.6).
+/// A key's bytes are strings behind their lengths, to the last byte; the first names the algorithm (RFC 4253 section 6.6).
+/// `None` for what was cut off or holds nothing but the name.
 fn algorithm_of(blob: &[u8]) -> Option<&[u8]> {
-    let (length, rest) = blob.split_first_chunk::<4>()?;
-    rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
+    let (algorithm, mut rest) = split_string(blob)?;
+    let mut more = 0;
+    while !rest.is_empty() {
+        (_, rest) = split_string(rest)?;
+        more += 1;
+    }
+    (more > 0).then_some(algorithm)
+}
+
+fn split_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 #[cfg(test)]
@@ -113,6 +124,7 @@ mod tests {
             "SHA256:AAAA".to_owned(),
             "MD5:16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48".to_owned(),
             format!("ssh-ed25519 {short}"),
+            format!("ssh-ed25519 {}", &KEY[..KEY.len() - 4]),
             format!("ssh-rsa {KEY}"),
             format!("@revoked host ssh-ed25519 {KEY}"),
             format!("ssh-ed25519 {KEY}\nhost ssh-ed25519 {KEY}"),

@@ -27,6 +27,15 @@ const PRESIGNED_LIFE: Duration = Duration::from_secs(15 * 60);
 /// First byte of every ticket of this layout.
 const VERSION: u8 = 1;
 
+/// What the holder of a ticket asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// The file.
+    Get,
+    /// What is known of it: its size above all, which download programs ask for first.
+    Head,
+}
+
 /// What a ticket lets its holder read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ticket {
@@ -45,11 +54,11 @@ impl Service {
         Ok(format!("{}/v1/downloads/{text}", self.config.public_url))
     }
 
-    /// Where the holder of a ticket can read its file for the next 15 minutes.
+    /// Where the holder of a ticket can read its file for the next 15 minutes, by the one method that is asked for.
     ///
     /// [`ErrorKind::Forbidden`] for a ticket that is altered or has expired, [`ErrorKind::NotFound`] when the backup is
     /// gone or stores nothing.
-    pub async fn redeem(&self, ticket: &str) -> Result<Url> {
+    pub async fn redeem(&self, ticket: &str, reading: Reading) -> Result<Url> {
         let ticket = Ticket::verify(ticket, &self.ticket_key()?, self.clock.now())?;
         let backup = self.stored_backup(&ticket).await?;
         let place = backup.files.iter().position(|file| file.id == ticket.file).ok_or_else(gone)?;
@@ -57,7 +66,11 @@ impl Service {
             let storage = self.aws.table.storage(&backup.account, copy.storage_id).await?;
             let (Some(storage), Some(key)) = (storage, copy.keys.get(place)) else { continue };
             let objects = self.objects(&backup.account, &storage)?;
-            let link = objects.presign_get(key, &backup.files[place].name, PRESIGNED_LIFE).await;
+            let name = &backup.files[place].name;
+            let link = match reading {
+                Reading::Get => objects.presign_get(key, name, PRESIGNED_LIFE).await,
+                Reading::Head => objects.presign_head(key, name, PRESIGNED_LIFE).await,
+            };
             let link = link.map_err(|error| Error::unavailable("the storage", error))?;
             let (account, file) = (backup.account.as_str(), ticket.file);
             tracing::info!(account, backup = %backup.id, file, storage = storage.id, "download link redeemed");

@@ -24,6 +24,7 @@ mod tokens;
 use std::sync::Arc;
 
 pub use backups::{BackupDetail, LogPosition, LogText};
+pub use downloads::Reading;
 pub use jobs::{JobDetail, JobFilter};
 pub use listing::Listing;
 pub use maintenance::Report;

@@ -1,6 +1,17 @@
-//! Holdfast end to end: each test has an installation of its own, on real parts.
+//! Holdfast end to end: each test has an installation of its own, on real parts. A module per subject.
 
+mod backups;
+mod bad_input;
+mod downloads;
+mod downtime;
+mod fixtures;
+mod isolation;
+mod jobs;
+mod outbox;
+mod resources;
+mod routes;
 mod runs;
+mod serve;
 mod slots;
 mod sources;
 mod storage_faults;

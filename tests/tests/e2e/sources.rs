@@ -271,7 +271,7 @@ async fn a_file_that_grows_while_it_is_read_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_folder_that_is_removed_in_mid_run_is_told() {
+async fn a_root_that_is_removed_in_mid_run_is_told() {
     let host = Host::start().await;
     let (installation, proxy, backup) = standing_still(&host).await;
     std::fs::remove_dir_all(host.site().join("second")).unwrap();

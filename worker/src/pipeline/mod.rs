@@ -2,8 +2,8 @@
 //!
 //! Four stages work at once, joined by bounded channels: this task reads and sends, and a thread each hashes what was
 //! read, compresses it, and hashes what will be stored. Read buffers and part buffers are recycled, and a part goes to
-//! every storage without being copied. At most [`parts::BUDGET_BYTES`] of parts exist while they have up to 16 MiB, that is
-//! in the first 23 GiB. Nothing touches a disk.
+//! every storage without being copied. Three parts of 8 MiB exist at most, and two of any larger size: 32 MiB up to an
+//! object of 23 GiB. Nothing touches a disk.
 //!
 //! The end of the source is never success: what comes out here says what was read and sent, and the caller decides
 //! whether that was all.
@@ -32,6 +32,15 @@ const READ_BYTES: usize = 256 << 10;
 const READ_BUFFERS: usize = 8;
 /// How much of the end of the plain bytes is kept, for the source's own end mark.
 const TAIL_BYTES: usize = 4 << 10;
+
+/// zstd's own threads. Two keep two cores busy, and a job of contiguous bytes compresses a fifth faster than a stream
+/// does, whose history lies apart from it most of the time (measured at level 3; stock `zstd` works the same way).
+const ZSTD_WORKERS: u32 = 2;
+/// What one of them takes on at a time: small, as every job that waits costs as much memory. The size stays the same
+/// within 0.1 %.
+const ZSTD_JOB_BYTES: u32 = 2 << 20;
+/// Above this level each thread needs far more memory and looks back further than a job, so there is one.
+const MAX_PARALLEL_LEVEL: u8 = 12;
 
 /// How far a pipe is; read by others while it runs.
 #[derive(Debug, Default)]
@@ -235,6 +244,10 @@ fn encoder(level: u8) -> io::Result<Encoder<'static>> {
     let mut encoder = Encoder::new(i32::from(level))?;
     // So that stock `zstd -t` proves the object too.
     encoder.set_parameter(CParameter::ChecksumFlag(true))?;
+    if level <= MAX_PARALLEL_LEVEL {
+        encoder.set_parameter(CParameter::NbWorkers(ZSTD_WORKERS))?;
+        encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES))?;
+    }
     Ok(encoder)
 }
 

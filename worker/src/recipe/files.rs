@@ -1,10 +1,11 @@
 //! Files: folders and files of a server as one tar, made by the server's own GNU tar.
 //!
 //! Names are stored as tar users expect: without their leading `/`, so that they unpack below where one stands. A root
-//! path that is missing or unreadable fails the backup for good, since a job that names it relies on it; anything below
-//! one that cannot be read is named in a backup that completes with errors.
+//! path that is missing when the dump begins, or that cannot be entered, fails the backup for good, since a job that names
+//! it relies on it. Whatever else cannot be read, or goes away meanwhile, is named in a backup that completes with errors.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use holdfast_shared::domain::backup::MAX_SOURCE_ERRORS;
 use holdfast_shared::domain::recipe::FilesConfig;
@@ -15,12 +16,16 @@ use crate::remote::{RemoteCommand, Session};
 /// A tar ends in two blocks of 512 zeros ([format](https://www.gnu.org/software/tar/manual/html_node/Standard.html)).
 const END_MARK_BYTES: usize = 1_024;
 
-/// Starts tar.
+/// How long tar may take to look at the root paths alone.
+const LOOK_LIMIT: Duration = Duration::from_secs(120);
+
+/// Looks at the root paths, then starts tar.
 pub(super) async fn start(
     session: &Session,
     config: &FilesConfig,
     mut on_line: impl FnMut(&str) + Send + 'static,
 ) -> Result<Source, SourceError> {
+    look(session, config).await?;
     let report = SharedReport::new(&config.root_paths);
     let reported = report.clone();
     let running = session
@@ -32,8 +37,37 @@ pub(super) async fn start(
     Ok(Source { running, report })
 }
 
-/// The root paths go over tar's input, each ended by a NUL, and are taken as they are: no name can become an option. A
-/// pattern is one word with its option, so neither can it.
+/// Has tar take the root paths alone, without what is below them: what is missing now was never there, while what is
+/// missing later was taken away. It also tells whether tar can be run at all. To `/dev/null` tar reads no content.
+async fn look(session: &Session, config: &FilesConfig) -> Result<(), SourceError> {
+    let options = ["--create", "--file=/dev/null", "--no-recursion", "--quoting-style=escape"];
+    let words = options.into_iter().chain(NAMES).map(str::to_owned);
+    let output = session.output(tar(config).args(words).stdin(roots(config)).limit(LOOK_LIMIT)).await?;
+    let report = SharedReport::new(&[]);
+    output.exit.stderr.lines().for_each(|line| report.read(line));
+    let report = report.take();
+    refused(output.exit.code, &report)?;
+    match report.file_errors.is_empty() {
+        true => Ok(()),
+        false => Err(lost_roots(&report.file_errors)),
+    }
+}
+
+/// Makes tar read the paths that it takes from its input, each ended by a NUL, and nothing of them as an option.
+const NAMES: [&str; 3] = ["--null", "--verbatim-files-from", "--files-from=-"];
+
+fn roots(config: &FilesConfig) -> Vec<u8> {
+    config.root_paths.iter().flat_map(|path| path.bytes().chain([0])).collect()
+}
+
+fn tar(config: &FilesConfig) -> RemoteCommand {
+    match config.use_sudo {
+        true => RemoteCommand::new("sudo").args(["-n", "--", "tar"]),
+        false => RemoteCommand::new("tar"),
+    }
+}
+
+/// The root paths go over tar's input. A pattern is one word with its option, so that it cannot become one either.
 fn command(config: &FilesConfig) -> RemoteCommand {
     let options = [
         "--create",
@@ -47,14 +81,8 @@ fn command(config: &FilesConfig) -> RemoteCommand {
         "--quoting-style=escape",
     ];
     let excludes = config.exclude.iter().map(|pattern| format!("--exclude={pattern}"));
-    let names = ["--null", "--verbatim-files-from", "--files-from=-"];
-    let words = options.into_iter().map(str::to_owned).chain(excludes).chain(names.into_iter().map(str::to_owned));
-    let command = match config.use_sudo {
-        true => RemoteCommand::new("sudo").args(["-n", "--", "tar"]),
-        false => RemoteCommand::new("tar"),
-    };
-    let roots = config.root_paths.iter().flat_map(|path| path.bytes().chain([0])).collect();
-    command.args(words).stdin(roots)
+    let words = options.into_iter().map(str::to_owned).chain(excludes).chain(NAMES.map(str::to_owned));
+    tar(config).args(words).stdin(roots(config))
 }
 
 /// What tar has printed so far.
@@ -128,11 +156,10 @@ fn keep(lines: &mut Vec<String>, line: String) {
     }
 }
 
-/// `ROOT: why`, if the message says that this root as a whole could not be read.
+/// The message, if it says that this root as a whole may not be read.
 fn root_complaint(root: &str, message: &str) -> Option<String> {
-    let why = message.strip_prefix(root)?.strip_prefix(": Cannot ")?;
-    let (what, why) = why.split_once(": ")?;
-    ["stat", "open"].contains(&what).then(|| format!("{root}: {why}"))
+    let is_refused = message.strip_prefix(root)? == ": Cannot open: Permission denied";
+    is_refused.then(|| message.to_owned())
 }
 
 /// What a line of tar's says.
@@ -177,10 +204,13 @@ impl<'a> Kind<'a> {
         }
     }
 
-    /// Lines of other programs: two that are common and say nothing of the dump.
+    /// Lines of other programs: those of shells, sudo and sshd that are common and say nothing of the dump.
     fn of_stranger(line: &str) -> Self {
-        let harmless =
-            line.is_empty() || line.contains("setlocale: ") || line.starts_with("sudo: unable to resolve host");
+        let says = |start: &str| line.starts_with(start);
+        let harmless = line.is_empty()
+            || line.contains("setlocale: ")
+            || says("sudo: unable to resolve host")
+            || says("Could not chdir to home directory");
         if harmless { Self::Harmless } else { Self::Other }
     }
 }
@@ -190,19 +220,11 @@ impl<'a> Kind<'a> {
 /// tar's exit codes: 0 all read, 1 files changed while they were read, 2 something could not be read, or worse
 /// ([list](https://www.gnu.org/software/tar/manual/html_section/Synopsis.html)).
 pub(super) fn judge(code: i32, tail: &[u8], report: &Report) -> Result<SourceErrors, SourceError> {
-    let said = || report.other.first().or(report.file_errors.first()).cloned().unwrap_or_else(|| "nothing".to_owned());
-    if let Some(refusal) = report.other.iter().find_map(|line| refusal(line)) {
-        return Err(SourceError::Refused(refusal));
-    }
+    refused(code, report)?;
     if !report.lost_roots.is_empty() {
-        let roots = report.lost_roots.join("; ");
-        return Err(SourceError::Refused(format!(
-            "root path cannot be read: {roots}; correct the job's paths or rights"
-        )));
+        return Err(lost_roots(&report.lost_roots));
     }
-    if code == 127 {
-        return Err(SourceError::Refused(format!("a program is missing on the server; tar said: {}", said())));
-    }
+    let said = || said(report);
     if !has_end_mark(tail) {
         return Err(SourceError::Broken(format!("the tar was cut off (exit {code}); tar said: {}", said())));
     }
@@ -211,6 +233,26 @@ pub(super) fn judge(code: i32, tail: &[u8], report: &Report) -> Result<SourceErr
         1 | 2 if report.other_count == 0 && report.file_error_count > 0 => Ok(report.source_errors()),
         _ => Err(SourceError::Broken(format!("tar failed with exit {code}: {}", said()))),
     }
+}
+
+/// Fails for good where tar could not be run at all.
+fn refused(code: i32, report: &Report) -> Result<(), SourceError> {
+    if let Some(refusal) = report.other.iter().find_map(|line| refusal(line)) {
+        return Err(SourceError::Refused(refusal));
+    }
+    match code {
+        127 => Err(SourceError::Refused(format!("a program is missing on the server; tar said: {}", said(report)))),
+        _ => Ok(()),
+    }
+}
+
+fn lost_roots(why: &[String]) -> SourceError {
+    SourceError::Refused(format!("root path cannot be read: {}; correct the job's paths or rights", why.join("; ")))
+}
+
+/// The first thing that tar complained of.
+fn said(report: &Report) -> String {
+    report.other.first().or(report.file_errors.first()).cloned().unwrap_or_else(|| "nothing".to_owned())
 }
 
 /// Complaints that stay until somebody does something about them, with what that is.
@@ -318,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_root_is_permanent_and_named() {
-        let Err(error) = judged(2, &["tar: /srv/site: Cannot stat: No such file or directory"]) else { panic!() };
+    fn a_root_that_cannot_be_entered_is_permanent_and_named() {
+        let Err(error) = judged(2, &["tar: /etc/\\303\\244\\n: Cannot open: Permission denied"]) else { panic!() };
         assert_eq!(error.retry(), holdfast_shared::domain::retry::Retry::Never);
-        assert!(error.to_string().contains("/srv/site: No such file or directory"), "{error}");
-        let odd = judged(2, &["tar: /etc/\\303\\244\\n: Cannot open: Permission denied"]);
-        assert!(matches!(odd, Err(SourceError::Refused(_))));
-        assert!(judged(2, &["tar: /srv/site/x: Cannot stat: No such file or directory"]).is_ok());
+        assert!(error.to_string().contains("/etc/\\303\\244\\n: Cannot open"), "{error}");
+        // One that was there at the beginning was taken away.
+        assert!(judged(2, &["tar: /srv/site: Cannot stat: No such file or directory"]).is_ok());
+        assert!(judged(2, &["tar: /srv/site/x: Cannot open: Permission denied"]).is_ok());
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Session {
         remote.arg("LC_ALL=C").arg("timeout").arg("-k").arg(KILL_AFTER_SECS.to_string());
         remote.arg(limit.as_secs().to_string()).args(&words);
         remote.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = remote.spawn().await.map_err(|error| RemoteError::Lost(format!(": {error}")))?;
+        let mut child = remote.spawn().await.map_err(|error| RemoteError::Local(std::io::Error::other(error)))?;
         if let Some(pipe) = child.stdin().take() {
             tokio::spawn(feed(pipe, stdin));
         }
@@ -123,8 +123,7 @@ impl Session {
         let mut running = self.spawn(command, |_| ()).await?;
         let mut stdout = Vec::new();
         if let Some(mut pipe) = running.take_stdout() {
-            let read = (&mut pipe).take(OUTPUT_BYTES).read_to_end(&mut stdout).await;
-            read.map_err(|error| RemoteError::Lost(format!(": {error}")))?;
+            (&mut pipe).take(OUTPUT_BYTES).read_to_end(&mut stdout).await.map_err(RemoteError::Local)?;
         }
         let exit = running.wait().await?;
         Ok(Output { exit, stdout: String::from_utf8_lossy(&stdout).into_owned() })
@@ -151,10 +150,7 @@ impl Running {
         match code {
             Some(EXIT_TIMED_OUT) => Err(RemoteError::TimedOut { hours: self.limit.as_secs() / 3_600 }),
             Some(code) => Ok(Exit { code, stderr }),
-            None => {
-                let last = super::last_line(&stderr);
-                Err(RemoteError::Lost(if stderr.trim().is_empty() { String::new() } else { format!(": {last}") }))
-            }
+            None => Err(RemoteError::Lost),
         }
     }
 }

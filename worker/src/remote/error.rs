@@ -47,8 +47,8 @@ pub enum RemoteError {
     #[error("the server's SSH is too old or too strict to agree on an algorithm: {0}")]
     Incompatible(String),
     /// The connection broke while a command ran.
-    #[error("the connection to the server was lost in the middle of it{0}")]
-    Lost(String),
+    #[error("the connection to the server was lost in the middle of it")]
+    Lost,
     /// The command ran into its time limit.
     #[error("it was still running after {hours} hours and was stopped")]
     TimedOut {
@@ -64,7 +64,7 @@ impl RemoteError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. } | Self::Lost(_) | Self::Local(_) => Retry::Later,
+            Self::Unreachable { .. } | Self::Lost | Self::Local(_) => Retry::Later,
             Self::BadTarget(_)
             | Self::UnknownName { .. }
             | Self::HostKeyChanged { .. }
@@ -79,8 +79,9 @@ impl RemoteError {
         match self {
             Self::HostKeyChanged { .. } => "host_key",
             Self::LoginRefused { .. } => "login",
-            Self::Lost(_) | Self::TimedOut { .. } => "command",
+            Self::TimedOut { .. } => "command",
             Self::BadTarget(_)
+            | Self::Lost
             | Self::Unreachable { .. }
             | Self::UnknownName { .. }
             | Self::Incompatible(_)

@@ -195,8 +195,9 @@ async fn store(kept: &Kept, session: &Session, uploads: &Arc<Vec<StorageUpload>>
     let piped = pipe(bytes, compression_of(recipe), &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
     let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail).await?) }).await?;
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
+    kept.log.line(format!("to be stored: {} bytes, SHA-256 {}", piped.stored_bytes, piped.stored_sha256));
     let copies = until_stopped(kept, complete(kept, uploads, &piped)).await?;
-    Ok(outcome(kept, piped, copies, source_errors))
+    outcome(kept, piped, copies, source_errors)
 }
 
 /// Sends one part to every storage at once; the bytes are shared.
@@ -219,17 +220,17 @@ async fn complete_one(kept: &Kept, to: &StorageUpload, piped: &Piped) -> Result<
     Ok(Copy { storage_id: to.storage_id, keys: vec![stored.key] })
 }
 
-fn outcome(kept: &Kept, piped: Piped, copies: Vec<Copy>, source_errors: SourceErrors) -> Outcome {
+fn outcome(kept: &Kept, piped: Piped, copies: Vec<Copy>, source_errors: SourceErrors) -> Result<Outcome, RunError> {
     let status = if source_errors.is_empty() { Status::Completed } else { Status::CompletedWithErrors };
     let file = File {
         id: 1,
-        name: download_name(&kept.claim),
+        name: object_name(&kept.claim.job.recipe)?.to_string(),
         plain_bytes: piped.plain_bytes,
         stored_bytes: piped.stored_bytes,
         plain_sha256: piped.plain_sha256,
         stored_sha256: piped.stored_sha256,
     };
-    Outcome { status, files: vec![file], copies, source_errors }
+    Ok(Outcome { status, files: vec![file], copies, source_errors })
 }
 
 /// Deletes what was stored, as far as the stores let it: what stays is swept later.
@@ -270,16 +271,4 @@ fn ending_of(recipe: &Recipe) -> &'static str {
 fn object_name(recipe: &Recipe) -> Result<FileName, RunError> {
     let name = format!("{}.{}", recipe.slug(), ending_of(recipe));
     FileName::new(name).ok_or_else(|| RunError::Internal("a recipe's name makes no object key".to_owned()))
-}
-
-/// `JOB-20260309T023000Z.tar.zst`: tells backups apart in one folder of downloads.
-fn download_name(claim: &Claim) -> String {
-    let clean = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let name: String = claim.job.name.chars().map(clean).take(60).collect();
-    let name = match name.trim_matches(|c: char| !c.is_ascii_alphanumeric()) {
-        "" => claim.job.recipe.slug(),
-        name => name,
-    };
-    let due = claim.backup.slot.unwrap_or(claim.backup.created_at).strftime("%Y%m%dT%H%M%SZ");
-    format!("{name}-{due}.{}", ending_of(&claim.job.recipe))
 }

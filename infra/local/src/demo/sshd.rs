@@ -169,7 +169,8 @@ mod tests {
         let target = format!("{}@127.0.0.1", server.user());
         let (port, key_path) = (server.port().to_string(), key.to_string_lossy().into_owned());
         let known = format!("UserKnownHostsFile={}", known.display());
-        let log_in = ["-F", "none", "-o", "BatchMode=yes", "-o", &known, "-i", &key_path, "-p", &port, &target, "echo", "in"];
+        let log_in =
+            ["-F", "none", "-o", "BatchMode=yes", "-o", &known, "-i", &key_path, "-p", &port, &target, "echo", "in"];
         assert!(tools::output("ssh", &log_in).await.unwrap_err().contains("Permission denied"));
         server.authorize(&std::fs::read_to_string(key.with_extension("pub")).unwrap()).unwrap();
         assert_eq!(tools::output("ssh", &log_in).await.unwrap().stdout, b"in\n");

@@ -52,7 +52,7 @@ pub enum ObjectsError {
         message: String,
     },
     /// The store did not answer, or answered that it cannot right now, however often it was asked.
-    #[error("bucket {bucket} could not be reached to {action}, or is failing; it is tried again later")]
+    #[error("bucket {bucket} could not be reached to {action}, or is failing; check its endpoint if this stays so")]
     Unavailable {
         /// The bucket.
         bucket: String,

@@ -33,8 +33,8 @@ use crate::domain::sealed::Secret;
 pub type ObjectsResult<T> = Result<T, ObjectsError>;
 
 /// Tries per request. With the SDK's backoff (from 50 ms, throttling from 1 s, doubling up to 20 s, a random share of each)
-/// these span 100 s on average, so that a minute of failures is ridden out.
-const PATIENT_ATTEMPTS: u32 = 20;
+/// these span 50 s on average; what lasts longer is left to the next attempt of the backup.
+const PATIENT_ATTEMPTS: u32 = 12;
 /// Tries per request where somebody waits for the answer.
 const HASTY_ATTEMPTS: u32 = 3;
 /// Until a connection must stand.
@@ -78,7 +78,7 @@ impl Objects {
         Self { client: Client::from_conf(config.build()), bucket: bucket.into() }
     }
 
-    /// The same bucket for somebody who waits: a failing store is reported after [`HASTY_ATTEMPTS`] tries.
+    /// The same bucket for somebody who waits: a failing store is reported after a few tries.
     #[must_use]
     pub fn hasty(&self) -> Self {
         let retry = RetryConfig::standard().with_max_attempts(HASTY_ATTEMPTS);
@@ -129,12 +129,30 @@ impl Objects {
 
     /// A link that reads one object for `expires` (at most 7 days), under the name `file_name`. No request is made.
     pub async fn presign_get(&self, key: &str, file_name: &str, expires: Duration) -> ObjectsResult<Url> {
-        let unusable = |message: String| ObjectsError::Unusable { bucket: self.bucket.to_string(), message };
-        let expires = PresigningConfig::expires_in(expires).map_err(|error| unusable(error.to_string()))?;
         let request = self.client.get_object().bucket(&*self.bucket).key(key);
-        let request = request.response_content_disposition(content_disposition(file_name)).presigned(expires);
-        let request = request.await.map_err(|error| self.failed("sign a link", error))?;
-        Url::parse(request.uri()).map_err(|error| unusable(error.to_string()))
+        let request = request.response_content_disposition(content_disposition(file_name));
+        let request = request.presigned(self.expiry(expires)?).await;
+        self.link(request.map_err(|error| self.failed("sign a link", error))?.uri())
+    }
+
+    /// The same for `HEAD`: a signature is good for one method.
+    pub async fn presign_head(&self, key: &str, file_name: &str, expires: Duration) -> ObjectsResult<Url> {
+        let request = self.client.head_object().bucket(&*self.bucket).key(key);
+        let request = request.response_content_disposition(content_disposition(file_name));
+        let request = request.presigned(self.expiry(expires)?).await;
+        self.link(request.map_err(|error| self.failed("sign a link", error))?.uri())
+    }
+
+    fn expiry(&self, expires: Duration) -> ObjectsResult<PresigningConfig> {
+        PresigningConfig::expires_in(expires).map_err(|error| self.unusable(error))
+    }
+
+    fn link(&self, uri: &str) -> ObjectsResult<Url> {
+        Url::parse(uri).map_err(|error| self.unusable(error))
+    }
+
+    fn unusable(&self, error: impl ToString) -> ObjectsError {
+        ObjectsError::Unusable { bucket: self.bucket.to_string(), message: error.to_string() }
     }
 
     /// Size, checksum and tag of an object; `None` if it is not there.
