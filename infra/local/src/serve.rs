@@ -1,18 +1,24 @@
 //! `holdfast serve`.
 
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdfast_shared::clock::SystemClock;
 use holdfast_worker::consumer::ConsumerOptions;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::{CANNOT_START, FAILED, Serve, end};
+use crate::cli::{CANNOT_START, Serve, end};
 use crate::stack::{Stack, StackOptions};
 
 /// Runs everything until SIGTERM or SIGINT, then ends cleanly.
 pub(crate) async fn run(serve: Serve) -> ExitCode {
+    // From before the start on: whoever asks for the end right away gets a clean one too.
+    let mut ending = match Ending::listen() {
+        Ok(ending) => ending,
+        Err(error) => return end(CANNOT_START, format!("signals cannot be waited for: {error}")),
+    };
     let options = StackOptions {
         listen: serve.listen,
         public_url: serve.public_url,
@@ -24,28 +30,43 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
         Ok(stack) => stack,
         Err(error) => return end(CANNOT_START, error),
     };
-    println!("holdfast listens on {}", stack.base_url());
-    println!("its token is in {}", stack.aws().data().token_path().display());
+    say(format_args!("holdfast listens on {}", stack.base_url()));
+    say(format_args!("its token is in {}", stack.aws().data().token_path().display()));
     if serve.listen.ip().is_unspecified() && !has_own_url {
-        println!(
+        say(format_args!(
             "links start with {}, which works on this machine only; name --public-url for others",
             stack.base_url()
-        );
+        ));
     }
-    if let Err(error) = asked_to_end().await {
-        return end(FAILED, format!("signals cannot be waited for: {error}"));
-    }
-    println!("ending; running backups are given back");
+    ending.asked().await;
+    say(format_args!("ending; running backups are given back"));
     stack.shutdown().await;
     ExitCode::SUCCESS
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn asked_to_end() -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Tells the person who started it; goes on where nobody listens any more.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// SIGTERM and SIGINT, remembered from the moment this is made.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    /// Starts to listen for both.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits until one of them came.
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

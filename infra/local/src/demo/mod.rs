@@ -13,14 +13,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use holdfast_shared::clock::SystemClock;
 use holdfast_worker::consumer::ConsumerOptions;
 
 use self::client::Client;
 use self::sshd::Sshd;
 use crate::cli::{CANNOT_START, FAILED, end};
-use crate::serve::asked_to_end;
+use crate::serve::Ending;
 use crate::stack::{Stack, StackOptions};
 
 /// Shows the main job. It succeeds only if all that was downloaded equals its source; with `keep` it then stays until
@@ -33,18 +33,14 @@ pub(crate) async fn run(keep: bool) -> ExitCode {
         Ok(folder) => folder,
         Err(error) => return end(CANNOT_START, format!("no temporary folder can be made: {error}")),
     };
-    let outcome = tokio::select! {
-        outcome = show(folder.path(), keep) => outcome,
-        _ = asked_to_end(), if !keep => Err(anyhow::anyhow!("interrupted")),
-    };
-    match outcome {
+    match show(folder.path(), keep).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => end(FAILED, format!("{error:#}")),
     }
 }
 
 async fn show(folder: &Path, keep: bool) -> Result<()> {
-    let started = Instant::now();
+    let (started, mut ending) = (Instant::now(), Ending::listen()?);
     println!("Holdfast's main job on real parts, in {}\n", folder.display());
     let sshd_folder = folder.join("sshd");
     std::fs::create_dir(&sshd_folder)?;
@@ -61,12 +57,15 @@ async fn show(folder: &Path, keep: bool) -> Result<()> {
     let stack = Stack::start(&folder.join("data"), Arc::new(SystemClock), options).await?;
     println!("Holdfast listens on {}\n", stack.base_url());
     let client = Client::new(stack.base_url(), stack.token().clone());
-    let walked = walk::walk(&client, &sshd, &site, folder).await;
+    let walked = tokio::select! {
+        walked = walk::walk(&client, &sshd, &site, folder) => walked,
+        () = ending.asked() => Err(anyhow!("interrupted")),
+    };
     if let Ok(job) = &walked {
         println!("\nEverything matched. It took {} s.", started.elapsed().as_secs());
         if keep {
             tell_how_to_use(&stack, job);
-            asked_to_end().await?;
+            ending.asked().await;
         }
     }
     stack.shutdown().await;
