@@ -107,10 +107,10 @@ async fn unpack(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `name value, name value`.
+/// `name: value; name: value`.
 fn listed(found: &Value) -> String {
     let found = found.as_object().into_iter().flatten();
-    found.map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or("?"))).collect::<Vec<_>>().join(", ")
+    found.map(|(name, value)| format!("{name}: {}", value.as_str().unwrap_or("?"))).collect::<Vec<_>>().join("; ")
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
