@@ -7,7 +7,6 @@ use crate::{Installation, eventually};
 
 /// Asserts that exactly the objects of the stored backups exist, no upload is open, and no message waits.
 pub async fn assert_none(installation: &Installation) {
-    assert_only_named_objects(installation).await;
     let queue = &installation.service().aws.queue;
     eventually("an empty queue", || async {
         match queue.depth().await.unwrap() {
@@ -16,6 +15,8 @@ pub async fn assert_none(installation: &Installation) {
         }
     })
     .await;
+    // Last: while a message is being handled, an upload may be open.
+    assert_only_named_objects(installation).await;
 }
 
 /// Asserts that exactly the objects that backups name exist, and that no upload is open.

@@ -64,6 +64,12 @@ impl Worker {
         self.0.kill().await.unwrap();
     }
 
+    /// Tells it to end and waits until it did, in good order.
+    pub async fn stop(mut self) {
+        self.signal(Signal::TERM);
+        assert_eq!(self.ended().await, Some(0));
+    }
+
     /// Waits for it to end by itself and answers its exit code; `None` when a signal ended it.
     pub async fn ended(&mut self) -> Option<i32> {
         self.0.wait().await.unwrap().code()

@@ -52,7 +52,7 @@ impl Queue {
         Ok(counts.values().filter_map(|count| count.parse::<u64>().ok()).sum())
     }
 
-    /// Sends a message, to be seen after `delay_secs` (at most [`MAX_DELAY_SECS`]; more is cut to that).
+    /// Sends a message, to be seen after `delay_secs` (at most 900; more is cut to that).
     pub async fn send(&self, message: &Message, delay_secs: u32) -> Result<()> {
         let body = serde_json::to_string(message).map_err(Error::internal)?;
         let delay = i32::try_from(delay_secs.min(MAX_DELAY_SECS)).map_err(Error::internal)?;

@@ -96,7 +96,7 @@ impl Service {
     }
 
     /// Compares a slice of Scheduler's entries with the table and puts right what differs; answers how many schedules that
-    /// were. Slices follow the clock, so that passes a minute apart have seen every entry in [`SLICES`] minutes.
+    /// were. Slices follow the clock, so that passes a minute apart have seen every entry in a few hours.
     pub async fn reconcile_scheduler(&self) -> Result<usize> {
         let minute = self.clock.now().as_second().div_euclid(60);
         self.reconcile_entries(&format!("{:02x}", minute.rem_euclid(SLICES))).await

@@ -44,9 +44,8 @@ impl Service {
 
 /// Each schedule keeps by its own policy; what a schedule that is gone has stored is kept.
 fn chosen_to_expire(job: &Job, stored: &[Backup]) -> Vec<Uuid> {
-    let of_schedule = |id: u64| -> Vec<Kept> {
-        stored.iter().filter(|backup| backup.schedule == Some(id)).map(|backup| kept(backup)).collect()
-    };
+    let of_schedule =
+        |id: u64| -> Vec<Kept> { stored.iter().filter(|backup| backup.schedule == Some(id)).map(kept).collect() };
     job.schedules.iter().flat_map(|schedule| expired(&of_schedule(schedule.id), schedule.retention)).collect()
 }
 

@@ -1,8 +1,6 @@
 //! What Holdfast relies on AWS for, stated as tests. They run against the embedded stores, each on a port of its own,
 //! or against any endpoint that `HOLDFAST_CONFORMANCE_ENDPOINT` names.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something surprises it")]
-
 mod kill;
 mod messaging;
 mod s3;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::presigning::PresigningConfig;
 use bytes::Bytes;
 use holdfast_local::stack::{Stack, StackOptions};
-use holdfast_shared::clock::SystemClock;
+use holdfast_shared::clock::{Clock, SystemClock};
 use holdfast_tests::installation::Host;
 use holdfast_tests::{Answer, Client, Installation};
 use http::Method;
@@ -138,8 +138,8 @@ async fn what_a_link_leads_to_expires_after_a_quarter_of_an_hour() {
     assert!(presigned.contains("X-Amz-Expires=900&"), "{presigned}");
     // The store goes by the system's clock, so the link is signed in the past instead: by the same key, for as long.
     let path = presigned.split(['?']).next().unwrap().rsplit_once("/objects/holdfast/").unwrap().1.to_owned();
-    let signed = async |minutes_ago: u64| {
-        let start = std::time::SystemTime::now() - Duration::from_secs(60 * minutes_ago);
+    let signed = async |minutes_ago: i64| {
+        let start = std::time::SystemTime::from(SystemClock.now() - SignedDuration::from_mins(minutes_ago));
         let signing = PresigningConfig::builder().start_time(start).expires_in(Duration::from_secs(900)).build();
         let config = aws_sdk_s3::config::Builder::from(&*stored.installation.service().aws.sdk).force_path_style(true);
         let get = aws_sdk_s3::Client::from_conf(config.build()).get_object().bucket("holdfast").key(&path);

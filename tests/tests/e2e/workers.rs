@@ -39,7 +39,7 @@ async fn kill_at(instants_ms: [u64; 5]) {
         assert_eq!(ended["status"], "completed", "killed after {instant_ms} ms: {ended}");
         assert_same(&installation.download(&ended).await, &host.site());
         leftovers::assert_none(&installation).await;
-        heir.kill().await;
+        heir.stop().await;
     }
 }
 
@@ -84,7 +84,7 @@ async fn a_worker_that_wakes_up_past_its_lease_changes_nothing() {
     let heir = Worker::start(WORKER, &installation);
     let ended = installation.ended(&backup).await;
     assert_eq!((&ended["status"], &ended["attempt"]), (&json!("completed"), &json!(2)), "{ended}");
-    heir.kill().await;
+    heir.stop().await;
 
     let before = installation.log(&backup).await.lines().count();
     sleeper.signal(Signal::CONT);
@@ -117,5 +117,5 @@ async fn a_worker_told_to_end_in_mid_upload_gives_its_backup_back() {
     assert_eq!((&ended["status"], &ended["attempt"]), (&json!("completed"), &json!(2)), "{ended}");
     assert_same(&installation.download(&ended).await, &host.site());
     leftovers::assert_none(&installation).await;
-    heir.kill().await;
+    heir.stop().await;
 }

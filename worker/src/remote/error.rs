@@ -85,7 +85,6 @@ impl RemoteError {
             | Self::Unreachable { .. }
             | Self::UnknownName { .. }
             | Self::Incompatible(_)
-            | Self::Lost(_)
             | Self::Local(_) => "connect",
         }
     }

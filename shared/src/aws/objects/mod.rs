@@ -78,7 +78,7 @@ impl Objects {
         Self { client: Client::from_conf(config.build()), bucket: bucket.into() }
     }
 
-    /// The same bucket for somebody who waits: a failing store is reported after [`HASTY_ATTEMPTS`] tries.
+    /// The same bucket for somebody who waits: a failing store is reported after a few tries.
     #[must_use]
     pub fn hasty(&self) -> Self {
         let retry = RetryConfig::standard().with_max_attempts(HASTY_ATTEMPTS);

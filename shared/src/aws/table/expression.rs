@@ -31,7 +31,7 @@ impl Expressions {
     }
 
     /// Names and values; DynamoDB refuses empty maps, so an empty one is `None`.
-    pub(super) fn into_parts(self) -> (Option<HashMap<String, String>>, Option<HashMap<String, AttributeValue>>) {
+    pub(super) fn into_parts(self) -> (Option<HashMap<String, String>>, Option<Item>) {
         ((!self.names.is_empty()).then_some(self.names), (!self.values.is_empty()).then_some(self.values))
     }
 }
