@@ -121,7 +121,8 @@ fn print_call(method: &Method, path: &str, status: StatusCode, took: Duration, m
         Some((end, _)) => format!("{}…", &path[..end]),
         None => path.to_owned(),
     };
-    println!("  {method:<5} {path:<66} {} {:>5} ms  {more}", status.as_u16(), took.as_millis());
+    let call = format!("{:<4} {path:<66} {} {:>5} ms  {more}", method.as_str(), status.as_u16(), took.as_millis());
+    println!("  {}", call.trim_end());
 }
 
 /// Bytes for a person.

@@ -74,12 +74,12 @@ pub async fn check(client: &Client, server: u64) -> Result<Value> {
 fn progress(backup: &Value) -> String {
     let status = backup["status"].as_str().unwrap_or("unknown");
     let bytes = |name: &str| backup["progress"][name].as_u64().unwrap_or(0);
-    match bytes("bytes_read") {
-        0 => status.to_owned(),
-        read => {
-            let (stored, rate) = (bytes("bytes_stored"), bytes("bytes_per_second"));
-            format!("{status}: {} read, {} stored, {}/s", megabytes(read), megabytes(stored), megabytes(rate))
+    match (status, bytes("bytes_read")) {
+        ("running", 1..) => {
+            let [read, stored, rate] = ["bytes_read", "bytes_stored", "bytes_per_second"].map(bytes).map(megabytes);
+            format!("running: {read} read, {stored} stored, {rate}/s")
         }
+        _ => status.to_owned(),
     }
 }
 

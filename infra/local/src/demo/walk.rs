@@ -44,7 +44,7 @@ async fn add_server(client: &Client, sshd: &Sshd) -> Result<u64> {
     let server = server.as_u64().context("a server without an id")?;
     client.call(Method::POST, &format!("/v1/servers/{server}/check"), None).await?;
     let found = follow::check(client, server).await?;
-    println!("        the worker logged in and found {found}");
+    println!("       the worker logged in and found {}", listed(&found));
     Ok(server)
 }
 
@@ -60,7 +60,7 @@ async fn add_job(client: &Client, server: u64, site: &Path) -> Result<String> {
         "schedules": [{"cron": "* * * * *", "timezone": "UTC", "retention_daily": 7}],
     });
     let job = client.call(Method::POST, "/v1/jobs", Some(job)).await?["data"].take();
-    println!("        next runs {}", job["schedule"][0]["next_runs"]);
+    println!("       next run {}", job["schedule"][0]["next_runs"][0].as_str().context("there is no next run")?);
     Ok(text(&job, "id")?.to_owned())
 }
 
@@ -89,7 +89,7 @@ async fn prove(client: &Client, backup: &Value, site: &Path, folder: &Path) -> R
         bail!("{} entries differ: {}", differences.len(), differences.join("; "));
     }
     let entries = site::read(site)?.len();
-    println!("        sha256 as recorded; {entries} entries equal their source: bytes, names, modes and links");
+    println!("       sha256 as recorded; {entries} entries equal their source: bytes, names, modes and links");
     Ok(())
 }
 
@@ -105,6 +105,12 @@ async fn unpack(folder: &Path) -> Result<()> {
     tools::output("zstd", &["-q", "-d", &stored, "-o", &tar]).await.map_err(anyhow::Error::msg)?;
     tools::output("tar", &["-x", "-p", "-f", &tar, "-C", &unpacked]).await.map_err(anyhow::Error::msg)?;
     Ok(())
+}
+
+/// `name value, name value`.
+fn listed(found: &Value) -> String {
+    let found = found.as_object().into_iter().flatten();
+    found.map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or("?"))).collect::<Vec<_>>().join(", ")
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
