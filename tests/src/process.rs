@@ -2,11 +2,39 @@
 
 use std::process::Stdio;
 
+use holdfast_local::stack::Stack;
 use holdfast_shared::aws::Endpoints;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::Installation;
+
+/// What a worker on the stack's services finds in its environment.
+pub fn worker_environment(stack: &Stack) -> Vec<(&'static str, String)> {
+    let aws = stack.aws();
+    let config = aws.config(stack.base_url());
+    let Endpoints { dynamodb, sqs, scheduler, s3 } = aws.endpoints.clone();
+    let keys = aws.data().keys();
+    vec![
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
+        ("AWS_ENDPOINT_URL_SQS", sqs),
+        ("AWS_ENDPOINT_URL_SCHEDULER", scheduler),
+        ("AWS_ENDPOINT_URL_S3", s3),
+        ("AWS_REGION", config.region),
+        ("AWS_ACCESS_KEY_ID", keys.access_key.clone()),
+        ("AWS_SECRET_ACCESS_KEY", keys.secret_key.expose().to_owned()),
+        ("HOLDFAST_TABLE", config.table),
+        ("HOLDFAST_QUEUE_URL", config.queue_url),
+        ("HOLDFAST_QUEUE_ARN", config.queue_arn),
+        ("HOLDFAST_DEAD_LETTER_QUEUE_URL", config.dead_letter_queue_url),
+        ("HOLDFAST_DEAD_LETTER_QUEUE_ARN", config.dead_letter_queue_arn),
+        ("HOLDFAST_SCHEDULE_GROUP", config.schedule_group),
+        ("HOLDFAST_SCHEDULE_ROLE_ARN", config.schedule_role_arn),
+        ("HOLDFAST_BUCKET", config.bucket),
+        ("HOLDFAST_PUBLIC_URL", config.public_url),
+        ("HOLDFAST_SEALING_KEY", config.sealing_key.to_base64()),
+    ]
+}
 
 /// A worker in a process of its own, on the installation's services. It goes by the system's clock.
 #[derive(Debug)]
@@ -15,28 +43,8 @@ pub struct Worker(Child);
 impl Worker {
     /// Starts `program`, which must be the worker's binary.
     pub fn start(program: &str, installation: &Installation) -> Self {
-        let aws = installation.stack.aws();
-        let config = aws.config(installation.stack.base_url());
-        let Endpoints { dynamodb, sqs, scheduler, s3 } = installation.endpoints();
-        let keys = aws.data().keys();
         let child = Command::new(program)
-            .env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb)
-            .env("AWS_ENDPOINT_URL_SQS", sqs)
-            .env("AWS_ENDPOINT_URL_SCHEDULER", scheduler)
-            .env("AWS_ENDPOINT_URL_S3", s3)
-            .env("AWS_REGION", &config.region)
-            .env("AWS_ACCESS_KEY_ID", &keys.access_key)
-            .env("AWS_SECRET_ACCESS_KEY", keys.secret_key.expose())
-            .env("HOLDFAST_TABLE", &config.table)
-            .env("HOLDFAST_QUEUE_URL", &config.queue_url)
-            .env("HOLDFAST_QUEUE_ARN", &config.queue_arn)
-            .env("HOLDFAST_DEAD_LETTER_QUEUE_URL", &config.dead_letter_queue_url)
-            .env("HOLDFAST_DEAD_LETTER_QUEUE_ARN", &config.dead_letter_queue_arn)
-            .env("HOLDFAST_SCHEDULE_GROUP", &config.schedule_group)
-            .env("HOLDFAST_SCHEDULE_ROLE_ARN", &config.schedule_role_arn)
-            .env("HOLDFAST_BUCKET", &config.bucket)
-            .env("HOLDFAST_PUBLIC_URL", &config.public_url)
-            .env("HOLDFAST_SEALING_KEY", config.sealing_key.to_base64())
+            .envs(worker_environment(&installation.stack))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)

@@ -1,7 +1,8 @@
 //! The one public listener: every surface, download links, and whether all of it is ready.
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use holdfast_shared::service::Service;
@@ -27,8 +28,14 @@ pub fn router(health: Health, downloads: Forward) -> Router {
     Router::new()
         .route("/healthz", get(show_health).with_state(health))
         .route(&format!("{}/{{*path}}", forward::PREFIX), get(forward).with_state(downloads))
-        .route("/v1/downloads/{ticket}", any(move |request: Request| presigner.oneshot(request)))
+        .route("/v1/downloads/{ticket}", any(move |request| redirect(presigner, request)))
         .fallback_service(api)
+}
+
+/// Hands a request to the presigner, which routes it anew: what this router matched is not its pattern.
+async fn redirect(presigner: Router, mut request: Request) -> Response {
+    request.extensions_mut().remove::<MatchedPath>();
+    presigner.oneshot(request).await.into_response()
 }
 
 /// 200 once everything answers; 503 that names what does not.

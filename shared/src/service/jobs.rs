@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
-use crate::aws::table::{Cursor, Noun, Order, SortBy};
+use crate::aws::table::{Cursor, DeletedJob, Noun, Order, SortBy};
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
@@ -152,8 +152,12 @@ impl Service {
     pub async fn delete_job(&self, account: &AccountId, id: Uuid) -> Result<()> {
         for _ in 0..TRIES {
             let seen = self.job(account, id).await?;
-            if self.aws.table.delete_job(&seen, self.clock.now()).await?.is_yes() {
-                self.apply_outbox_of(&seen, &[]).await;
+            let deleted = DeletedJob { job: seen, deleted_at: self.clock.now() };
+            if self.aws.table.delete_job(&deleted.job, deleted.deleted_at).await?.is_yes() {
+                self.apply_outbox_of(&deleted.job, &[]).await;
+                if let Err(error) = self.ask_to_delete(&deleted).await {
+                    tracing::warn!(error = error.chain(), "a job's objects are left to maintenance to delete");
+                }
                 return Ok(());
             }
             pause().await;

@@ -75,9 +75,10 @@ impl Keeper {
         Self { task: tokio::spawn(keep(kept.clone())), kept: kept.clone() }
     }
 
-    /// Ends it, once the run was recorded, and writes the last of the log.
+    /// Ends it, once the run was recorded, and writes the last of the progress and the log.
     pub(super) async fn end(self) {
         self.task.abort();
+        report(&self.kept, self.kept.meter.bytes_read(), self.kept.meter.bytes_stored(), 0).await;
         if let Err(error) = self.kept.log.flush(&self.kept.service, &self.kept.claim).await {
             tracing::warn!(backup = %self.kept.claim.backup.id, error = error.chain(), "the end of a log is lost");
         }
@@ -167,15 +168,14 @@ impl Shown {
             return;
         }
         (self.read, self.stored, self.rate) = (read, stored, rate);
-        let progress = Progress {
-            attempt: kept.claim.backup.attempt,
-            bytes_read: read,
-            bytes_stored: stored,
-            bytes_per_second: rate,
-            at: kept.service.clock.now(),
-        };
-        if let Err(error) = kept.service.report_progress(&kept.claim, &progress).await {
-            tracing::debug!(error = error.chain(), "progress could not be shown");
-        }
+        report(kept, read, stored, rate).await;
+    }
+}
+
+async fn report(kept: &Kept, bytes_read: u64, bytes_stored: u64, bytes_per_second: u64) {
+    let (attempt, at) = (kept.claim.backup.attempt, kept.service.clock.now());
+    let progress = Progress { attempt, bytes_read, bytes_stored, bytes_per_second, at };
+    if let Err(error) = kept.service.report_progress(&kept.claim, &progress).await {
+        tracing::debug!(error = error.chain(), "progress could not be shown");
     }
 }
