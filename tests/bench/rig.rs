@@ -173,6 +173,9 @@ impl Rig {
         let started = Instant::now();
         let mut command = Command::new("bash");
         command.args(["-c", &format!("set -o pipefail; {pipeline}")]).current_dir(self.dir.path());
+        // Version 1 of the AWS CLI knows the region by another name than the SDKs.
+        let region = self.reached.environment.get("AWS_REGION").cloned().unwrap_or_default();
+        command.env("AWS_DEFAULT_REGION", region);
         let ended = command.envs(&self.reached.environment).stdin(Stdio::null()).status().await?;
         let wall = started.elapsed().as_secs_f64();
         ensure!(ended.success(), "the pipeline failed: {ended}");
