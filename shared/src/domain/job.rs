@@ -57,6 +57,12 @@ pub struct Job {
     pub storages: Vec<JobStorage>,
     /// When it runs; may be empty.
     pub schedules: Vec<Schedule>,
+    /// What its backups are encrypted to; `None` leaves them in the clear.
+    #[serde(default)]
+    pub encryption_key_id: Option<u64>,
+    /// The jump host that its server is reached through.
+    #[serde(default)]
+    pub proxy_id: Option<u64>,
     /// Since when no schedule fires; `None` while it is active.
     #[serde(default)]
     pub paused_at: Option<Timestamp>,
@@ -402,6 +408,8 @@ mod tests {
             compute: change.compute.unwrap(),
             storages: change.storages_by_priority().unwrap(),
             schedules: schedules.collect(),
+            encryption_key_id: None,
+            proxy_id: None,
             paused_at: None,
             last_ran_at: None,
             created_at: at,

@@ -64,6 +64,8 @@ impl Service {
             compute,
             storages,
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
+            encryption_key_id: None,
+            proxy_id: None,
             paused_at: None,
             last_ran_at: None,
             created_at: now,
@@ -205,7 +207,7 @@ impl Service {
         let account = &job.account;
         let Compute::Server { server_id } = job.compute;
         let server = match self.aws.table.server(account, server_id).await? {
-            Some(server) => self.aws.table.ssh_key(account, server.ssh_key_id).await?.map(|key| (server, key)),
+            Some(server) => self.aws.table.ssh_key(account, server.login.ssh_key_id).await?.map(|key| (server, key)),
             None => None,
         };
         let mut storages = Vec::with_capacity(job.storages.len());
@@ -254,7 +256,7 @@ impl Service {
         let mut after = None;
         loop {
             let page = self.aws.table.list_servers(account, order, 100, after.as_ref()).await?;
-            found.extend(page.records.iter().filter(|server| *server.host == *host).map(|server| server.id));
+            found.extend(page.records.iter().filter(|server| *server.login.host == *host).map(|server| server.id));
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(found),

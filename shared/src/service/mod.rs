@@ -4,12 +4,16 @@
 //! to another account does not exist.
 
 mod backups;
+mod checks;
 mod conflict;
 mod downloads;
+mod encryption_keys;
 mod jobs;
 mod listing;
+mod logins;
 mod maintenance;
 mod outbox;
+mod proxies;
 mod ready;
 mod removal;
 mod retention;

@@ -26,7 +26,7 @@ impl Table {
         self.get(&keys::job(account, id)).await
     }
 
-    /// Puts a new job, an outbox row and a watch per schedule; `No` when a server or storage of it is gone.
+    /// Puts a new job, an outbox row and a watch per schedule; `No` when something that it names is gone.
     pub(crate) async fn create_job(&self, job: &Job, watches: &[Watch]) -> Result<Written> {
         let mut writes =
             vec![Write::put_new(&keys::job(&job.account, job.id), job, job_indexes(job))?, count_job(&job.account, 1)];
@@ -38,8 +38,8 @@ impl Table {
         self.transact(writes).await
     }
 
-    /// Replaces `seen` by `next`, whose revision is one higher; `No` when it changed in between, or when a server or
-    /// storage that it newly names is gone. `watches` replace those of `seen`.
+    /// Replaces `seen` by `next`, whose revision is one higher; `No` when it changed in between, or when
+    /// something that it newly names is gone. `watches` replace those of `seen`.
     pub(crate) async fn update_job(&self, seen: &Job, next: &Job, watches: &[Watch]) -> Result<Written> {
         // Runs write `last_ran_at`; an edit must not put back what it read of it.
         let but = ["last_ran_at"];
@@ -88,7 +88,7 @@ impl Table {
         self.update::<DeletedJob>(update).await.map(drop)
     }
 
-    /// Removes the last trace of a job, and what it held of servers and storages.
+    /// Removes the last trace of a job, and what it held of others.
     pub(crate) async fn forget_job(&self, deleted: &DeletedJob) -> Result<Written> {
         let job = &deleted.job;
         let mut writes = vec![
@@ -142,7 +142,7 @@ fn outbox_rows(job: &Job, gone: impl IntoIterator<Item = u64>, now: Timestamp) -
     ids.into_iter().map(|schedule| row(schedule).put(now)).collect()
 }
 
-/// Servers and storages count who uses them, so that none is deleted under a job: `by` for each that the job names.
+/// Servers, storages, encryption keys and proxies count who uses them, so that none is deleted under a job: `by` for each that the job names.
 fn users_of(job: &Job, by: i64) -> Vec<Write> {
     used_keys(job).into_iter().map(|key| count_user(key, by)).collect()
 }
@@ -157,7 +157,9 @@ fn changed_users(seen: &Job, next: &Job) -> Vec<Write> {
 fn used_keys(job: &Job) -> Vec<super::Key> {
     let Compute::Server { server_id } = job.compute;
     let storages = job.storages.iter().map(|storage| keys::storage(&job.account, storage.storage_id));
-    storages.chain([keys::server(&job.account, server_id)]).collect()
+    let encryption_key = job.encryption_key_id.map(|id| keys::encryption_key(&job.account, id));
+    let proxy = job.proxy_id.map(|id| keys::proxy(&job.account, id));
+    storages.chain([keys::server(&job.account, server_id)]).chain(encryption_key).chain(proxy).collect()
 }
 
 /// Counts a user of a record in or out; refused when the record is gone. Its deletion asks for `users` to be 0.

@@ -5,13 +5,17 @@
 
 mod accounts;
 mod backups;
+mod checks;
 mod counters;
 mod definition;
+mod encryption_keys;
 mod expression;
 mod jobs;
 pub(crate) mod keys;
+mod logins;
 mod logs;
 mod outbox;
+mod proxies;
 mod seats;
 mod servers;
 mod ssh_keys;
