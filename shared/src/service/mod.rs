@@ -3,11 +3,13 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod audit_events;
 mod backups;
 mod checks;
 mod conflict;
 mod downloads;
 mod encryption_keys;
+mod idempotency;
 mod jobs;
 mod listing;
 mod logins;
@@ -28,7 +30,8 @@ mod tokens;
 use std::sync::Arc;
 
 pub use backups::{BackupDetail, LogPosition, LogText};
-pub use downloads::Reading;
+pub use downloads::{Holder, Reading};
+pub use idempotency::{ClaimedCall, KeptAnswer, Repetition};
 pub use jobs::{JobDetail, JobFilter};
 pub use listing::Listing;
 pub use maintenance::Report;
