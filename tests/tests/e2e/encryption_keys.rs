@@ -65,7 +65,8 @@ async fn keys_are_made_listed_renamed_and_deleted() {
     assert_eq!((&renamed.data()["name"], &renamed.data()["public_key"]), (&json!("offline"), &json!(AGE)));
     let renamed = api.form("/v1/encryption-keys/1", "name=in+the+safe").await.expect(200).data();
     assert_eq!(api.get("/v1/encryption-keys/1").await.expect(200).data(), renamed);
-    assert_eq!(api.get("/v1/encryption-keys?sort=-name").await.expect(200).data()[3], pem);
+    let listed = api.get("/v1/encryption-keys?sort=-name").await.expect(200).data();
+    assert_eq!(listed, json!([ssh, pem, renamed, by_form]), "the new name is sorted by");
 
     api.delete("/v1/encryption-keys/1").await.expect(204);
     api.delete("/v1/encryption-keys/1").await.expect(404);

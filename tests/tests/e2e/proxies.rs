@@ -148,16 +148,16 @@ async fn each_fault_is_told_under_its_field() {
     assert_eq!(named, ["extra", "host", "name", "ssh_key", "ssh_port", "user"]);
     assert_eq!(api.get("/v1/proxies").await.expect(200).json()["meta"]["total"], 0);
 
-    let nothing = sound();
-    let made = api.post("/v1/proxies", nothing).await.expect(201).data();
+    let made = api.post("/v1/proxies", sound()).await.expect(201).data();
+    let path = format!("/v1/proxies/{}", made["id"]);
     assert_eq!((&made["port"], &made["host_key"]), (&json!(22), &Value::Null), "port and host key may be left out");
     for (field, value) in [("host", json!("-x")), ("ssh_key", json!(99)), ("extra", json!(1))] {
-        let answer = api.patch("/v1/proxies/1", json!({ field: value })).await.expect(422).json();
+        let answer = api.patch(&path, json!({ field: value })).await.expect(422).json();
         assert_eq!(answer["errors"].as_object().unwrap().keys().collect::<Vec<_>>(), [field]);
     }
-    let answer = api.post("/v1/proxies/1/host-key", json!({"host_key": "x"})).await.expect(422).json();
+    let answer = api.post(&format!("{path}/host-key"), json!({"host_key": "x"})).await.expect(422).json();
     assert!(answer["errors"]["host_key"].is_array(), "{answer}");
-    assert_eq!(api.get("/v1/proxies/1").await.expect(200).header("etag"), "\"1\"");
+    assert_eq!(api.get(&path).await.expect(200).header("etag"), "\"1\"");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
