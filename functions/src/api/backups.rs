@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use holdfast_shared::aws::table::{BackupFilter, Cursor, Order, SortBy};
+use holdfast_shared::aws::table::{BackupFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
 use holdfast_shared::domain::slot::Tags;
@@ -155,12 +155,9 @@ pub(super) async fn list(
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
     let job = service.job(&caller.account, job).await?.id;
-    let (service, account, filter, order) = (&service, &caller.account, &filter, paging.order);
-    let fetch = |limit, after: Option<Cursor>| async move {
-        service.list_backups(account, job, filter, order, limit, after.as_ref()).await
-    };
-    let Listing { records, next, total } = paging.fetch(fetch).await?;
-    let url_of = url_for(&caller, service);
+    let listed = service.list_backups(&caller.account, job, &filter, paging.order, &paging.window()).await?;
+    let Listing { records, next, total } = listed;
+    let url_of = url_for(&caller, &service);
     let records = records.iter().map(|detail| view(detail, &url_of)).collect::<Result<Vec<_>>>()?;
     let listing = Listing { records, next, total };
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, |view| view)))

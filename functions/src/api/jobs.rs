@@ -3,13 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use futures::{StreamExt, TryStreamExt, stream};
-use holdfast_shared::aws::table::{Cursor, Order, SortBy};
+use holdfast_shared::aws::table::{JobFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::job::{Compute, JobInput};
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::storage::Storage;
-use holdfast_shared::service::{JobDetail, JobFilter, Listing, Service};
+use holdfast_shared::service::{JobDetail, Listing, Service};
 use holdfast_shared::{Error, ErrorKind, Result};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -38,8 +37,6 @@ const SORT_KEYS: SortKeys = &[
 const OLDEST_FIRST: Order = Order { by: SortBy::Created, descending: false };
 /// How long a host to filter by may be: longer than any that exists.
 const MAX_HOST_CHARS: usize = 255;
-/// How many jobs of a page are looked up at once.
-const LOOKUPS_AT_ONCE: usize = 8;
 
 /// Every call.
 pub(super) fn operations() -> Vec<Operation> {
@@ -156,13 +153,9 @@ pub(super) async fn list(caller: Caller, State(service): State<Service>, query: 
     let paging = Paging::read(&mut fields, SORT_KEYS, OLDEST_FIRST);
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
-    let (service, account, filter, order) = (&service, &caller.account, &filter, paging.order);
-    let fetch = |limit, after: Option<Cursor>| async move {
-        service.list_jobs(account, filter, order, limit, after.as_ref()).await
-    };
-    let Listing { records, next, total } = paging.fetch(fetch).await?;
-    let details = stream::iter(records.into_iter().map(|job| service.job_detail(job)));
-    let records: Vec<JobDetail> = details.buffered(LOOKUPS_AT_ONCE).try_collect().await?;
+    let listed = service.list_jobs(&caller.account, &filter, paging.order, &paging.window()).await?;
+    let Listing { records, next, total } = listed;
+    let records = service.job_details(records).await?;
     let now = service.clock.now();
     let listing = Listing { records, next, total };
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, |detail| view(&detail, now))))

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
-use crate::aws::table::{BackupFilter, Cursor, IdempotencyKey, Order};
+use crate::aws::table::{BackupFilter, IdempotencyKey, Order, Window};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Progress, Status};
 use crate::domain::slot::Tags;
@@ -124,29 +124,25 @@ impl Service {
         self.aws.table.progress(&backup.account, backup.id).await
     }
 
-    /// One page of a job's backups: at most `limit`. With a filter that few pass it can be short, and still have a next page.
+    /// One page of a job's backups. With times under a sort that they do not bound it can be short, and still have a next
+    /// page.
     pub async fn list_backups(
         &self,
         account: &AccountId,
         job: Uuid,
         filter: &BackupFilter,
         order: Order,
-        limit: i32,
-        after: Option<&Cursor>,
+        window: &Window,
     ) -> Result<Listing<BackupDetail>> {
-        let page =
-            self.aws.table.find_backups(account, job, order, limit, after, |backup| filter.passes(backup)).await?;
-        let total = match *filter == BackupFilter::default() {
-            true => Some(self.aws.table.total_backups(account, job).await?),
-            false => None,
-        };
+        let tally = self.aws.table.tally(account, job).await?;
+        let page = self.aws.table.filter_backups(account, job, filter, &tally, order, window).await?;
         let mut records = Vec::with_capacity(page.records.len());
         for backup in page.records {
             // At most one backup of a job runs, so a page costs at most one more read.
             let progress = if backup.status == Status::Running { self.progress_of(&backup).await? } else { None };
             records.push(BackupDetail { backup, progress });
         }
-        Ok(Listing { records, next: page.next, total })
+        Ok(Listing { records, next: page.next, total: tally.count(filter) })
     }
 
     /// What a backup's log holds after `position`; at most so much that it must be asked again until it is complete.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub use backups::{BackupDetail, LogPosition, LogText};
 pub use downloads::Reading;
-pub use jobs::{JobDetail, JobFilter};
+pub use jobs::JobDetail;
 pub use listing::Listing;
 pub use maintenance::Report;
 pub use removal::Leftover;

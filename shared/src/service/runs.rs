@@ -209,11 +209,9 @@ impl Service {
             started_at: seen.started_at.or(Some(now)),
             ..seen.clone()
         };
-        let writes = vec![
-            job_seats.replace(&job_key, vec![seat])?,
-            server_seats.replace(&server_key, on_server)?,
-            job_ran(&job, now),
-        ];
+        let mut writes =
+            vec![job_seats.replace(&job_key, vec![seat])?, server_seats.replace(&server_key, on_server)?];
+        writes.extend(job_ran(&job, now));
         match self.aws.table.save_backup(&next, Fence::Seen(seen), writes).await? {
             Written::No => Ok(None),
             Written::Yes => {

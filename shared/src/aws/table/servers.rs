@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::counters::count;
+use super::facets::Row;
 use super::keys::{self, sortable, sorted_by};
 use super::users::unused;
 use super::{Condition, Cursor, Noun, Order, Page, Query, Table, Update, Write, Written, count_user};
@@ -30,6 +31,7 @@ impl Table {
         ];
         self.transact(vec![
             Write::put_new(&keys::server(account, server.id), server, indexes)?,
+            Write::put(&keys::server_of_host(account, &server.host, server.id), &Row {}, [])?,
             count_user(keys::ssh_key(account, server.ssh_key_id), 1),
             count(account, Noun::Server, 1),
         ])
@@ -47,6 +49,10 @@ impl Table {
         let unedited = Condition::equals("revision", seen.revision);
         let unpinned = Condition::unchanged("host_key", seen.host_key.as_ref());
         let mut writes = vec![update.only_if(Condition::All(vec![unedited, unpinned])).into()];
+        if next.host != seen.host {
+            writes.push(Write::delete(keys::server_of_host(account, &seen.host, seen.id)));
+            writes.push(Write::put(&keys::server_of_host(account, &next.host, next.id), &Row {}, [])?);
+        }
         if next.ssh_key_id != seen.ssh_key_id {
             writes.push(count_user(keys::ssh_key(account, seen.ssh_key_id), -1));
             writes.push(count_user(keys::ssh_key(account, next.ssh_key_id), 1));
@@ -60,10 +66,22 @@ impl Table {
         self.transact(vec![
             Write::delete(keys::server(account, seen.id)).only_if(Condition::All(vec![unused(), unedited])),
             Write::delete(keys::server_seats(account, seen.id)),
+            Write::delete(keys::server_of_host(account, &seen.host, seen.id)),
+            Write::delete(keys::jobs_of_server_counter(account, seen.id)),
             count_user(keys::ssh_key(account, seen.ssh_key_id), -1),
             count(account, Noun::Server, -1),
         ])
         .await
+    }
+
+    /// The ids of the servers with exactly this host, at most `limit`.
+    pub(crate) async fn servers_with_host(&self, account: &AccountId, host: &str, limit: i32) -> Result<Vec<u64>> {
+        #[derive(serde::Deserialize)]
+        struct Id {
+            sk: String,
+        }
+        let rows: Page<Id> = self.page(Query { limit, ..Query::of(keys::servers_of_host(account, host)) }).await?;
+        Ok(rows.records.into_iter().filter_map(|row| row.sk.parse().ok()).collect())
     }
 
     /// Pins a key, provided that none is pinned and that the server is still the same machine as when it was read.
