@@ -104,6 +104,26 @@ pub(crate) fn storage(account: &AccountId, id: u64) -> Key {
     Key::new(storages(account), number(id))
 }
 
+/// The partition of encryption keys.
+pub(crate) fn encryption_keys(account: &AccountId) -> String {
+    format!("A#{account}#ENCRYPTION_KEYS")
+}
+
+/// One encryption key.
+pub(crate) fn encryption_key(account: &AccountId, id: u64) -> Key {
+    Key::new(encryption_keys(account), number(id))
+}
+
+/// The partition of proxies.
+pub(crate) fn proxies(account: &AccountId) -> String {
+    format!("A#{account}#PROXIES")
+}
+
+/// One proxy.
+pub(crate) fn proxy(account: &AccountId, id: u64) -> Key {
+    Key::new(proxies(account), number(id))
+}
+
 /// The partition of jobs, with the local indexes of listings.
 pub(crate) fn jobs(account: &AccountId) -> String {
     format!("A#{account}#JOBS")
@@ -197,6 +217,11 @@ pub(crate) fn server_seats(account: &AccountId, server: u64) -> Key {
 /// A schedule whose Scheduler entries may not match the table yet.
 pub(crate) fn outbox(account: &AccountId, job: Uuid, schedule: u64) -> Key {
     Key::new(format!("A#{account}#OUTBOX"), format!("{job}#{}", number(schedule)))
+}
+
+/// A wish to delete all backups of a job until an instant.
+pub(crate) fn purge(account: &AccountId, job: Uuid) -> Key {
+    Key::new(format!("A#{account}#PURGES"), job.to_string())
 }
 
 /// When a storage is next walked.

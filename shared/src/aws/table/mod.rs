@@ -15,6 +15,7 @@ mod jobs;
 pub(crate) mod keys;
 mod logs;
 mod outbox;
+mod purges;
 mod seats;
 mod servers;
 mod ssh_keys;
@@ -35,6 +36,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use backups::KeyUse;
 pub use backups::{Fence, IdempotencyKey};
 pub(crate) use batch::Records;
 pub use counters::Noun;
@@ -45,6 +47,7 @@ pub(crate) use jobs::{count_user, job_ran};
 pub use keys::Key;
 pub use logs::LogChunk;
 pub use outbox::OutboxRow;
+pub use purges::Purge;
 pub use seats::{Seat, Seats};
 pub use sweeps::Sweep;
 pub(crate) use tally::Tally;
@@ -149,6 +152,11 @@ impl Table {
     /// Reads one record, strongly consistent.
     pub(crate) async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>> {
         self.get_item(key).await?.map(read).transpose()
+    }
+
+    /// Whether a record exists.
+    pub(crate) async fn has(&self, key: &Key) -> Result<bool> {
+        Ok(self.get_item(key).await?.is_some())
     }
 
     async fn get_item(&self, key: &Key) -> Result<Option<Item>> {
@@ -306,6 +314,10 @@ pub enum Due {
     Watch,
     /// Deleted jobs whose objects still exist.
     DeletedJob,
+    /// Wishes to delete all backups of a job.
+    Purge,
+    /// Backups that are being deleted.
+    Deletion,
     /// Storages, by when they are next walked for objects that no record names.
     Sweep,
 }
@@ -318,6 +330,8 @@ impl Due {
             Self::Lease => "LEASE",
             Self::Watch => "WATCH",
             Self::DeletedJob => "DELETED_JOB",
+            Self::Purge => "PURGE",
+            Self::Deletion => "DELETION",
             Self::Sweep => "SWEEP",
         }
     }
