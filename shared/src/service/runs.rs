@@ -209,8 +209,7 @@ impl Service {
             started_at: seen.started_at.or(Some(now)),
             ..seen.clone()
         };
-        let mut writes =
-            vec![job_seats.replace(&job_key, vec![seat])?, server_seats.replace(&server_key, on_server)?];
+        let mut writes = vec![job_seats.replace(&job_key, vec![seat])?, server_seats.replace(&server_key, on_server)?];
         writes.extend(job_ran(&job, now));
         match self.aws.table.save_backup(&next, Fence::Seen(seen), writes).await? {
             Written::No => Ok(None),
