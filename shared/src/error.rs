@@ -25,6 +25,8 @@ pub enum ErrorKind {
     NotFound,
     /// It stands against the state of things: still in use, already running, changed in between.
     Conflict,
+    /// It was changed since the caller read it, and the caller asked to be told.
+    Outdated,
     /// Too many requests; try again after so many seconds.
     Throttled {
         /// Seconds to wait before trying again.
@@ -74,6 +76,11 @@ impl Error {
     /// A conflict with the present state.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Conflict, message)
+    }
+
+    /// A record that is no longer what the caller said it would be.
+    pub fn outdated() -> Self {
+        Self::new(ErrorKind::Outdated, "it was changed since you read it; read it again and repeat the change")
     }
 
     /// A dependency that did not answer; `what` names it in words that a client may read.

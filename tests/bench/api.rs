@@ -24,8 +24,8 @@ pub async fn measure(runs: u64) -> anyhow::Result<()> {
     std::fs::create_dir(rig.tree())?;
     std::fs::write(rig.tree().join("file"), "content")?;
     let mut jobs = Vec::new();
-    for times in 1..=JOBS {
-        jobs.push(rig.add_job(times).await?);
+    for number in 1..=JOBS {
+        jobs.push(rig.add_job(&format!("job {number}")).await?);
     }
     let worker = rig.start_worker().await?;
     let started = rig.api.post(&format!("/v1/jobs/{}/backups/start", jobs[0]), json!({})).await.expect(202).json();

@@ -111,14 +111,11 @@ impl Rig {
         Ok(source::make(&self.tree(), size_gb)?)
     }
 
-    /// A job that stores the tree `times` times over in one object, at zstd level 3. Each time its path is spelled in
-    /// another way, so that the host's tar reads it again.
-    pub async fn add_job(&self, times: u64) -> anyhow::Result<String> {
-        let top = self.dir.path().display();
-        let paths: Vec<_> = (0..times).map(|time| format!("{top}/{}tree", "./".repeat(time as usize))).collect();
+    /// A job that stores the tree in one object, at zstd level 3.
+    pub async fn add_job(&self, name: &str) -> anyhow::Result<String> {
         let job = json!({
-            "name": format!("bench {times}"), "recipe": "file-backups",
-            "config": {"root_path": paths.join("\n"), "compression_level": 3},
+            "name": name, "recipe": "file-backups",
+            "config": {"root_path": self.tree(), "compression_level": 3},
             "compute": {"type": "server", "server_id": self.server},
             "storage": [{"storage_id": 1, "priority": 1}],
             "schedules": [{"cron": "0 3 * * *"}],

@@ -9,7 +9,7 @@ pub async fn measure(size_gb: u64, runs: u64) -> anyhow::Result<()> {
     // Both store the tree, and neither is removed before its pair is complete.
     let rig = Rig::start(size_gb * 3 + 1).await?;
     let made = rig.make_tree(size_gb)?;
-    let job = rig.add_job(1).await?;
+    let job = rig.add_job("tree").await?;
     let worker = rig.start_worker().await?;
     let pipeline = format!(
         "{} tar --create --file=- {} 2>tar.log | zstd -3 -T2 -q | {AWS} cp --only-show-errors - {BUCKET}/pipeline",

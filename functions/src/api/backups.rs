@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::aws::table::{BackupFilter, Order, SortBy};
+use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
 use holdfast_shared::domain::slot::Tags;
 use holdfast_shared::service::{BackupDetail, Listing, LogPosition, Service};
@@ -13,10 +14,13 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::answers::data;
+use super::answers::{data, one, page_of, paging};
 use crate::http::paging::{Paging, SortKeys};
+use crate::http::schema::{
+    self, Schema, anything, boolean, id, integer, named, object, one_of, optional, or_null, required, text, time, uuid,
+};
 use crate::http::timestamp::parse_time;
-use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
+use crate::http::{Answer, Body, Caller, Fields, Operation, Params, Query, rfc3339};
 
 const SORT_KEYS: SortKeys = &[
     ("id", SortBy::Id),
@@ -35,6 +39,95 @@ const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 const LOG_NEXT: HeaderName = HeaderName::from_static("x-log-next");
 /// `true` once nothing will follow.
 const LOG_COMPLETE: HeaderName = HeaderName::from_static("x-log-complete");
+
+/// Every call.
+pub(super) fn operations() -> Vec<Operation> {
+    let read = Ability::Read(Resource::Backups);
+    let status = one_of(&Status::ALL.map(Status::as_str));
+    let tags = TAGS.map(|tag| optional(tag, boolean()));
+    let filters = [
+        optional("status", status),
+        optional("tags", object(tags).described("tags[manual]=1")),
+        optional("started_since", time().described("sorted by id or name a page can be short: follow next")),
+        optional("completed_since", time().described("sorted by id or name a page can be short: follow next")),
+    ];
+    let list = Operation::get("/v1/jobs/{id}/backups", list)
+        .summary("List a job's backups, the newest first")
+        .needs(read)
+        .query(paging(SORT_KEYS))
+        .query(filters)
+        .answers(StatusCode::OK, page_of(named("Backup")));
+    let tags = || ["is_manual", "is_hourly", "is_daily", "is_weekly", "is_monthly"];
+    let started = object([
+        required("status", one_of(&["starting"])),
+        required("backup_id", uuid()),
+        required("url", text()),
+        required("config", schema::list(anything())),
+        required("tags", object(tags().map(|tag| required(tag, boolean())))),
+    ]);
+    let start = Operation::post("/v1/jobs/{id}/backups/start", start)
+        .summary("Start a backup of a job")
+        .needs(Ability::RunBackups)
+        .body(tags().map(|tag| optional(tag, boolean())))
+        .answers(StatusCode::ACCEPTED, started)
+        .creates();
+    let show = Operation::get("/v1/backups/{id}", show)
+        .summary("Show a backup and how far it is")
+        .needs(read)
+        .answers(StatusCode::OK, one(named("Backup")));
+    let log = Operation::get("/v1/backups/{id}/log", log)
+        .summary("Read a backup's log; X-Log-Next says what to send as after to read on")
+        .needs(read)
+        .query([optional("after", text())])
+        .answers_text("text/plain");
+    vec![list, start, show, log]
+}
+
+/// The forms of what its answers show.
+pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
+    let summary = |tag: fn() -> Schema| {
+        vec![
+            required("id", uuid()),
+            required("job_id", uuid()),
+            required("tags", object(TAGS.map(|name| required(name, tag())))),
+            required("s3_directory", text()),
+            required("created_at", time()),
+            required("started_at", or_null(time())),
+            required("completed_at", or_null(time())),
+            required("status", one_of(&Status::ALL.map(Status::as_str))),
+            required("monitoring_available", boolean()),
+        ]
+    };
+    let file = object([
+        required("id", text()),
+        required("name", text()),
+        required("size", text().described("such as 19023 bytes")),
+        required(
+            "url",
+            or_null(text()).described("works with a plain GET for an hour; null without the ability download"),
+        ),
+        required("plain_bytes", integer()),
+        required("stored_bytes", integer()),
+        required("plain_sha256", text()),
+        required("stored_sha256", text()),
+    ]);
+    let more = [
+        required("number", integer()),
+        required("name", text()),
+        required("schedule_id", or_null(id())),
+        required("slot", or_null(time())),
+        required("attempt", integer()),
+        required("heartbeat_at", or_null(time())),
+        required("progress", anything()),
+        required("failure", anything()),
+        required("skip_reason", anything()),
+        required("source_errors", schema::list(text())),
+        required("encryption_key", or_null(text())),
+        required("files", schema::list(file)),
+    ];
+    let backup = object(summary(boolean).into_iter().chain(more));
+    vec![("BackupSummary", object(summary(integer))), ("Backup", backup)]
+}
 
 pub(super) async fn start(
     caller: Caller,
@@ -64,8 +157,8 @@ pub(super) async fn list(
     let job = service.job(&caller.account, job).await?.id;
     let listed = service.list_backups(&caller.account, job, &filter, paging.order, &paging.window()).await?;
     let Listing { records, next, total } = listed;
-    let url_of = |backup: &Backup, file: &File| service.download_url(backup, file);
-    let records = records.iter().map(|detail| view(detail, url_of)).collect::<Result<Vec<_>>>()?;
+    let url_of = url_for(&caller, &service);
+    let records = records.iter().map(|detail| view(detail, &url_of)).collect::<Result<Vec<_>>>()?;
     let listing = Listing { records, next, total };
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, |view| view)))
 }
@@ -76,7 +169,13 @@ pub(super) async fn show(
     Params(id): Params<Uuid>,
 ) -> Answer<Json<Value>> {
     let detail = service.backup_detail(&caller.account, id).await?;
-    Ok(data(view(&detail, |backup, file| service.download_url(backup, file))?))
+    Ok(data(view(&detail, url_for(&caller, &service))?))
+}
+
+/// Makes links to files, for those who may have the bytes.
+fn url_for(caller: &Caller, service: &Service) -> impl Fn(&Backup, &File) -> Result<Option<String>> {
+    let may = caller.token.may(Ability::Download);
+    move |backup, file| may.then(|| service.download_url(backup, file)).transpose()
 }
 
 /// The log after `after`, as text; the headers tell how to read on.
@@ -157,10 +256,10 @@ pub(super) fn summary(backup: &Backup) -> Value {
 }
 
 /// A backup as every other answer shows it; `url_of` makes the link to a file.
-fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<String>) -> Result<Value> {
+fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<Option<String>>) -> Result<Value> {
     let BackupDetail { backup, progress } = detail;
     let mut view = summary(backup);
-    let files = backup.files.iter().map(|file| Ok(file_view(file, &url_of(backup, file)?)));
+    let files = backup.files.iter().map(|file| Ok(file_view(file, url_of(backup, file)?)));
     let more = json!({
         "number": backup.number,
         "name": backup.name,
@@ -192,7 +291,7 @@ fn progress_view(progress: &Progress) -> Value {
     })
 }
 
-fn file_view(file: &File, url: &str) -> Value {
+fn file_view(file: &File, url: Option<String>) -> Value {
     json!({
         "id": file.id.to_string(),
         "name": file.name,

@@ -7,6 +7,15 @@ use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::json;
 
+use crate::http::Operation;
+use crate::http::schema::{object, one_of, required};
+
+/// Every call.
+pub(super) fn operations() -> Vec<Operation> {
+    let show = Operation::get("/healthz", show).summary("Tell whether the installation can serve").open();
+    vec![show.answers(StatusCode::OK, object([required("status", one_of(&["ready"]))]))]
+}
+
 /// 200 once the table and the queue answer; 503 that names those which do not.
 pub(super) async fn show(State(service): State<Service>) -> impl IntoResponse {
     let missing = service.parts_not_ready().await;

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::aws::table::{JobFilter, Order, SortBy};
+use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::job::{Compute, JobInput};
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::storage::Storage;
@@ -15,11 +16,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::answers::data;
+use super::answers::{data, one, page_of, paging};
 use super::{backups, schedules, servers};
+use crate::http::operation::also_post;
 use crate::http::paging::{Paging, SortKeys};
+use crate::http::schema::{
+    self, Member, Schema, anything, id, integer, integer_in, line, map_of, named, object, optional, or_null, required,
+    text, time, uuid,
+};
 use crate::http::timestamp::parse_time;
-use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
+use crate::http::{Answer, Body, Caller, Fields, IfMatch, Operation, Params, Query, etag, rfc3339};
 
 const SORT_KEYS: SortKeys = &[
     ("id", SortBy::Id),
@@ -32,10 +38,117 @@ const OLDEST_FIRST: Order = Order { by: SortBy::Created, descending: false };
 /// How long a host to filter by may be: longer than any that exists.
 const MAX_HOST_CHARS: usize = 255;
 
+/// Every call.
+pub(super) fn operations() -> Vec<Operation> {
+    let (read, write) = (Ability::Read(Resource::Jobs), Ability::Write(Resource::Jobs));
+    let job = || one(named("Job"));
+    let filters = [
+        optional("host", line(MAX_HOST_CHARS).described("only jobs of servers with this host")),
+        optional(
+            "modified_since",
+            time().described("sorted by anything but updated_at a page can be short: follow next"),
+        ),
+    ];
+    let list = Operation::get("/v1/jobs", list)
+        .summary("List jobs")
+        .needs(read)
+        .query(paging(SORT_KEYS))
+        .query(filters)
+        .answers(StatusCode::OK, page_of(named("Job")));
+    let create = Operation::post("/v1/jobs", create)
+        .summary("Make a job")
+        .needs(write)
+        .body(members(required))
+        .answers(StatusCode::CREATED, job())
+        .creates();
+    let show = Operation::get("/v1/jobs/{id}", show).summary("Show a job").needs(read).answers(StatusCode::OK, job());
+    let update = also_post("/v1/jobs/{id}", update, |operation| {
+        operation.summary("Change a job").needs(write).body(members(optional)).answers_nothing().edits()
+    });
+    let update_storage = also_post("/v1/jobs/{id}/storage", update_storage, |operation| {
+        let storage = required("storage", storages_schema());
+        operation.summary("Replace a job's storages").needs(write).body([storage]).answers_nothing().edits()
+    });
+    let delete = Operation::delete("/v1/jobs/{id}", delete)
+        .summary("Delete a job, and in the background all that it stored")
+        .needs(write)
+        .answers_nothing()
+        .edits();
+    let pause = Operation::post("/v1/jobs/{id}/pause", pause)
+        .summary("Stop a job's schedules from firing")
+        .needs(write)
+        .answers(StatusCode::OK, job());
+    let resume = Operation::post("/v1/jobs/{id}/resume", resume)
+        .summary("Let a job's schedules fire again")
+        .needs(write)
+        .answers(StatusCode::OK, job());
+    [list, create, show, delete, pause, resume].into_iter().chain(update).chain(update_storage).collect()
+}
+
+/// The members of a body, where those that a job cannot do without are `demanded`.
+fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Member> {
+    let compute = object([optional("type", text().described("server")), optional("server_id", id())]);
+    vec![
+        demanded("name", line(255)),
+        optional("recipe_id", integer().described("a recipe by its number, or recipe by its name")),
+        optional("recipe", text().described("a recipe by its name or number")),
+        optional("config", map_of(anything()).described("what the recipe needs to know; see GET /v1/recipes")),
+        demanded("compute", compute),
+        demanded("storage", storages_schema()),
+        optional("schedules", schema::list(object(schedules::members()))),
+    ]
+}
+
+fn storages_schema() -> Schema {
+    schema::list(object([required("storage_id", id()), optional("priority", integer_in(1..=100))]))
+}
+
+/// The forms of what its answers show.
+pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
+    let compute = object([
+        required("type", text()),
+        required("name", or_null(text())),
+        optional("server_id", id()),
+        optional("server", or_null(named("Server"))),
+    ]);
+    let setting = object([required("value", anything()), required("label", text()), required("type", text())]);
+    let storage = object([
+        required("id", id()),
+        required("name", text()),
+        required("provider", text()),
+        required("region", text()),
+        required("bucket", text()),
+        required("endpoint", or_null(text())),
+        required("estimated_size", integer()),
+        required("priority", integer()),
+    ]);
+    let job = object([
+        required("id", uuid()),
+        required("number", integer()),
+        required("name", text()),
+        required("recipe", text()),
+        required("compute_type", text()),
+        required("compute", compute),
+        required("config", map_of(setting)),
+        required("last_ran_at", or_null(time())),
+        required("paused_at", or_null(time())),
+        required("created_at", time()),
+        required("updated_at", time()),
+        required("schedule", schema::list(named("Schedule"))),
+        required("storage", schema::list(storage)),
+        required("last_backups", schema::list(named("BackupSummary"))),
+    ]);
+    vec![("Job", job)]
+}
+
+fn answer(service: &Service, detail: &JobDetail) -> impl IntoResponse + use<> {
+    (etag(detail.job.revision), data(view(detail, service.clock.now())))
+}
+
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
     let job = service.create_job(&caller.account, &input(body)?).await?;
     let detail = service.job_detail(job).await?;
-    Ok((StatusCode::CREATED, data(view(&detail, service.clock.now()))))
+    Ok((StatusCode::CREATED, answer(&service, &detail)))
 }
 
 pub(super) async fn list(caller: Caller, State(service): State<Service>, query: Query) -> Answer<Json<Value>> {
@@ -55,18 +168,19 @@ pub(super) async fn show(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
-) -> Answer<Json<Value>> {
+) -> Answer<impl IntoResponse> {
     let detail = service.job_detail(service.job(&caller.account, id).await?).await?;
-    Ok(data(view(&detail, service.clock.now())))
+    Ok(answer(&service, &detail))
 }
 
 pub(super) async fn update(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
+    IfMatch(expected): IfMatch,
     body: Body,
 ) -> Answer<StatusCode> {
-    service.update_job(&caller.account, id, &input(body)?).await?;
+    service.update_job(&caller.account, id, &input(body)?, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -75,12 +189,13 @@ pub(super) async fn update_storage(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
+    IfMatch(expected): IfMatch,
     body: Body,
 ) -> Answer<StatusCode> {
     let storage = input(body)?.storage.filter(|storage| !storage.is_null());
     let storage = storage.ok_or_else(|| Error::invalid("storage", "is required"))?;
     let input = JobInput { storage: Some(storage), ..JobInput::default() };
-    service.update_job(&caller.account, id, &input).await?;
+    service.update_job(&caller.account, id, &input, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -88,8 +203,9 @@ pub(super) async fn delete(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
+    IfMatch(expected): IfMatch,
 ) -> Answer<StatusCode> {
-    service.delete_job(&caller.account, id).await?;
+    service.delete_job(&caller.account, id, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -97,18 +213,18 @@ pub(super) async fn pause(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
-) -> Answer<Json<Value>> {
+) -> Answer<impl IntoResponse> {
     let detail = service.job_detail(service.pause_job(&caller.account, id).await?).await?;
-    Ok(data(view(&detail, service.clock.now())))
+    Ok(answer(&service, &detail))
 }
 
 pub(super) async fn resume(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<Uuid>,
-) -> Answer<Json<Value>> {
+) -> Answer<impl IntoResponse> {
     let detail = service.job_detail(service.resume_job(&caller.account, id).await?).await?;
-    Ok(data(view(&detail, service.clock.now())))
+    Ok(answer(&service, &detail))
 }
 
 fn input(body: Body) -> Result<JobInput> {

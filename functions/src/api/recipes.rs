@@ -2,10 +2,37 @@
 
 use axum::Json;
 use holdfast_shared::domain::recipe::{FieldDefinition, RECIPES, RecipeDefinition};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answers::data;
-use crate::http::Caller;
+use crate::http::schema::{self, Schema, anything, boolean, id, named, object, required, text};
+use crate::http::{Caller, Operation};
+
+/// Every call.
+pub(super) fn operations() -> Vec<Operation> {
+    let list =
+        Operation::get("/v1/recipes", list).summary("List recipes: the kinds of source, and what each needs to know");
+    vec![list.answers(StatusCode::OK, object([required("data", schema::list(named("Recipe")))]))]
+}
+
+/// The forms of what its answers show.
+pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
+    let field = object([
+        required("key", text()),
+        required("label", text()),
+        required("type", text()),
+        required("required", boolean()),
+        required("default", anything()),
+    ]);
+    let recipe = object([
+        required("id", id()),
+        required("recipe", text()),
+        required("name", text()),
+        required("fields", schema::list(field)),
+    ]);
+    vec![("Recipe", recipe)]
+}
 
 pub(super) async fn list(_: Caller) -> Json<Value> {
     data(RECIPES.iter().map(view).collect::<Vec<_>>())

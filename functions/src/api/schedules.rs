@@ -1,6 +1,7 @@
 //! `/v1/jobs/{id}/schedules`: when a job runs by itself.
 
 use axum::extract::State;
+use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::schedule::{Schedule, ScheduleInput};
 use holdfast_shared::service::Service;
@@ -11,20 +12,77 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::http::{Answer, Body, Caller, Params, rfc3339};
+use crate::http::operation::also_post;
+use crate::http::schema::{
+    Member, Schema, id, integer, integer_in, line, list, object, one_of, optional, or_null, required, text, time, uuid,
+};
+use crate::http::{Answer, Body, Caller, IfMatch, Operation, Params, rfc3339};
 
 /// How many of its next runs a schedule shows.
 const NEXT_RUNS: usize = 5;
+
+/// Every call.
+pub(super) fn operations() -> Vec<Operation> {
+    let update = also_post("/v1/jobs/{id}/schedules/{schedule}", update, |operation| {
+        operation
+            .summary("Change one schedule of a job")
+            .needs(Ability::Write(Resource::Jobs))
+            .body(members())
+            .answers_nothing()
+            .edits()
+    });
+    update.into()
+}
+
+/// What a schedule is sent as.
+pub(super) fn members() -> Vec<Member> {
+    let keep = || integer_in(0..=9_999);
+    vec![
+        optional("schedule_name", line(255)),
+        optional("cron", line(256).described("five fields; instead of frequency")),
+        optional("frequency", text().described("h24 to h1 or m30 to m5; or a number, with frequency_mode")),
+        optional("frequency_mode", one_of(&["hour", "minute"])),
+        optional("timezone", line(64).described("a name of the IANA database").default("UTC")),
+        optional("run_offset", integer().described("minutes; hours where the frequency is in hours")),
+        optional("order", integer_in(0..=9_999)),
+        optional("retention_hourly", keep()),
+        optional("retention_daily", keep()),
+        optional("retention_weekly", keep()),
+        optional("retention_monthly", keep()),
+    ]
+}
+
+/// The forms of what its answers show.
+pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
+    let retention = ["hourly", "daily", "weekly", "monthly"].map(|tag| required(tag, integer()));
+    let schedule = object([
+        required("id", id()),
+        required("schedule_name", text()),
+        required("schedule_order", integer()),
+        required("status", text()),
+        required("frequency", or_null(integer())),
+        required("frequency_mode", or_null(text())),
+        required("cron", text()),
+        required("timezone", text()),
+        required("run_offset", integer()),
+        required("retention", object(retention)),
+        required("next_runs", list(time())),
+        required("resource_type", text()),
+        required("resource_id", uuid()),
+    ]);
+    vec![("Schedule", schedule)]
+}
 
 pub(super) async fn update(
     caller: Caller,
     State(service): State<Service>,
     Params((job, schedule)): Params<(Uuid, u64)>,
+    IfMatch(expected): IfMatch,
     body: Body,
 ) -> Answer<StatusCode> {
     let input = ScheduleInput::deserialize(Value::Object(body.0.0))
         .map_err(|_| Error::new(ErrorKind::Malformed, "the body names a field in two ways; leave one out"))?;
-    service.update_schedule(&caller.account, job, schedule, &input).await?;
+    service.update_schedule(&caller.account, job, schedule, &input, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

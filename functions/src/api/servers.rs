@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::Result;
 use holdfast_shared::aws::table::{Cursor, Order, SortBy};
+use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::server::{
     DEFAULT_MAX_PARALLEL, DEFAULT_PORT, Host, HostKey, HostKeySource, LoginName, MAX_PARALLEL_LIMIT, NewServer, Server,
@@ -18,11 +19,91 @@ use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answers::{self, SORT_KEYS, data};
+use super::answers::{self, SORT_KEYS, data, one, page_of, paging};
 use super::ssh_keys;
 use crate::http::fields::MAX_NAME_CHARS;
+use crate::http::operation::also_post;
 use crate::http::paging::Paging;
-use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
+use crate::http::schema::{
+    Member, Schema, id, integer, integer_in, line, named, object, optional, or_null, required, text, time,
+};
+use crate::http::{Answer, Body, Caller, Fields, IfMatch, Operation, Params, Query, etag, rfc3339};
+
+/// Every call.
+pub(super) fn operations() -> Vec<Operation> {
+    let (read, write) = (Ability::Read(Resource::Servers), Ability::Write(Resource::Servers));
+    let server = || one(named("Server"));
+    let list = Operation::get("/v1/servers", list)
+        .summary("List servers")
+        .needs(read)
+        .query(paging(SORT_KEYS))
+        .answers(StatusCode::OK, page_of(named("Server")));
+    let create = Operation::post("/v1/servers", create)
+        .summary("Add a server")
+        .needs(write)
+        .body(members(required))
+        .answers(StatusCode::CREATED, server())
+        .creates();
+    let show =
+        Operation::get("/v1/servers/{id}", show).summary("Show a server").needs(read).answers(StatusCode::OK, server());
+    let update = also_post("/v1/servers/{id}", update, |operation| {
+        operation
+            .summary("Change a server")
+            .needs(write)
+            .body(members(optional))
+            .answers(StatusCode::OK, server())
+            .edits()
+    });
+    let delete = Operation::delete("/v1/servers/{id}", delete)
+        .summary("Delete a server that no job uses")
+        .needs(write)
+        .answers_nothing()
+        .edits();
+    let check = Operation::post("/v1/servers/{id}/check", check)
+        .summary("Have a worker connect to a server and report what it finds")
+        .needs(write)
+        .answers(StatusCode::ACCEPTED, server());
+    let accept = Operation::post("/v1/servers/{id}/host-key", accept_host_key)
+        .summary("Accept a server's new host key; without one, whichever the next connection sees")
+        .needs(write)
+        .body([optional("host_key", text())])
+        .answers(StatusCode::OK, server());
+    [list, create, show, delete, check, accept].into_iter().chain(update).collect()
+}
+
+/// The members of a body, where those that a server cannot do without are `demanded`.
+fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Member> {
+    vec![
+        demanded("name", line(MAX_NAME_CHARS)),
+        demanded("host", line(255).described("a host name or an address; also ssh_host")),
+        optional("port", integer_in(1..=65_535).default(DEFAULT_PORT).described("also ssh_port")),
+        demanded("user", line(32).described("also ssh_user")),
+        demanded("ssh_key", id().described("id of an SSH key; also ssh_key_id")),
+        optional("max_parallel", integer_in(1..=i64::from(MAX_PARALLEL_LIMIT)).default(DEFAULT_MAX_PARALLEL)),
+        optional("host_key", text().described("a known_hosts line or a SHA256 fingerprint")),
+    ]
+}
+
+/// The forms of what its answers show.
+pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
+    let host_key = object([required("fingerprint", text()), required("source", text()), required("pinned_at", time())]);
+    let server = object([
+        required("id", id()),
+        required("host", text()),
+        required("user", text()),
+        required("port", integer()),
+        required("name", text()),
+        required("created_at", time()),
+        required("updated_at", time()),
+        required("last_used", or_null(time())),
+        required("status", or_null(text())),
+        required("max_parallel", integer()),
+        required("host_key", or_null(host_key)),
+        required("check", or_null(named("Check"))),
+        required("key", named("SshKey")),
+    ]);
+    vec![("Server", server), ("Check", answers::check_schema())]
+}
 
 /// A server as every answer shows it.
 pub fn view(server: &Server, key: &SshKey) -> Value {
@@ -47,13 +128,13 @@ fn host_key(key: &HostKey) -> Value {
     json!({ "fingerprint": key.fingerprint, "source": key.source, "pinned_at": rfc3339(key.pinned_at) })
 }
 
-async fn answer(service: &Service, account: &AccountId, server: &Server) -> Result<Json<Value>> {
+async fn answer(service: &Service, account: &AccountId, server: &Server) -> Result<impl IntoResponse + use<>> {
     let key = service.ssh_key(account, server.ssh_key_id).await?;
-    Ok(data(view(server, &key)))
+    Ok((etag(server.revision), data(view(server, &key))))
 }
 
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let new = read_new(&service, named(body.fields()))?;
+    let new = read_new(&service, aliased(body.fields()))?;
     let server = service.create_server(&caller.account, new).await?;
     Ok((StatusCode::CREATED, answer(&service, &caller.account, &server).await?))
 }
@@ -81,7 +162,7 @@ pub(super) async fn show(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Answer<Json<Value>> {
+) -> Answer<impl IntoResponse> {
     let server = service.server(&caller.account, id).await?;
     Ok(answer(&service, &caller.account, &server).await?)
 }
@@ -90,10 +171,11 @@ pub(super) async fn update(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
+    IfMatch(expected): IfMatch,
     body: Body,
-) -> Answer<Json<Value>> {
-    let edit = read_edit(&service, named(body.fields()))?;
-    let server = service.update_server(&caller.account, id, edit).await?;
+) -> Answer<impl IntoResponse> {
+    let edit = read_edit(&service, aliased(body.fields()))?;
+    let server = service.update_server(&caller.account, id, edit, &expected).await?;
     Ok(answer(&service, &caller.account, &server).await?)
 }
 
@@ -101,8 +183,9 @@ pub(super) async fn delete(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
+    IfMatch(expected): IfMatch,
 ) -> Answer<StatusCode> {
-    service.delete_server(&caller.account, id).await?;
+    service.delete_server(&caller.account, id, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -121,7 +204,7 @@ pub(super) async fn accept_host_key(
     State(service): State<Service>,
     Params(id): Params<u64>,
     body: Body,
-) -> Answer<Json<Value>> {
+) -> Answer<impl IntoResponse> {
     let mut fields = body.fields();
     let key = read_host_key(&service, &mut fields, HostKeySource::Accepted);
     let key = fields.finish(|| Some(key))?;
@@ -129,7 +212,7 @@ pub(super) async fn accept_host_key(
     Ok(answer(&service, &caller.account, &server).await?)
 }
 
-fn named(fields: Fields<'_>) -> Fields<'_> {
+fn aliased(fields: Fields<'_>) -> Fields<'_> {
     fields.alias("host", "ssh_host").alias("port", "ssh_port").alias("user", "ssh_user").alias("ssh_key", "ssh_key_id")
 }
 

@@ -4,15 +4,54 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::aws::table::{Cursor, Order, SortBy};
+use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::ssh_key::SshKey;
 use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answers::{SORT_KEYS, data};
+use super::answers::{SORT_KEYS, data, one, page_of, paging};
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::paging::Paging;
-use crate::http::{Answer, Body, Caller, Params, Query, rfc3339};
+use crate::http::schema::{Schema, id, line, named, object, or_null, required, text, time};
+use crate::http::{Answer, Body, Caller, Operation, Params, Query, rfc3339};
+
+/// Every call.
+pub(super) fn operations() -> Vec<Operation> {
+    let (read, write) = (Ability::Read(Resource::SshKeys), Ability::Write(Resource::SshKeys));
+    let key = || one(named("SshKey"));
+    vec![
+        Operation::get("/v1/ssh-keys", list)
+            .summary("List SSH keys")
+            .needs(read)
+            .query(paging(SORT_KEYS))
+            .answers(StatusCode::OK, page_of(named("SshKey"))),
+        Operation::post("/v1/ssh-keys", create)
+            .summary("Make an SSH key; its private half never leaves")
+            .needs(write)
+            .body([required("name", line(MAX_NAME_CHARS))])
+            .answers(StatusCode::CREATED, key())
+            .creates(),
+        Operation::get("/v1/ssh-keys/{id}", show).summary("Show an SSH key").needs(read).answers(StatusCode::OK, key()),
+        Operation::delete("/v1/ssh-keys/{id}", delete)
+            .summary("Delete an SSH key that no server uses")
+            .needs(write)
+            .answers_nothing(),
+    ]
+}
+
+/// The forms of what its answers show.
+pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
+    let key = object([
+        required("id", id()),
+        required("name", text()),
+        required("public_key", text()),
+        required("fingerprint", text()),
+        required("created_at", time()),
+        required("last_used", or_null(time())),
+    ]);
+    vec![("SshKey", key)]
+}
 
 /// A key as every answer shows it.
 pub fn view(key: &SshKey) -> Value {

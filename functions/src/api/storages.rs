@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::Result;
 use holdfast_shared::aws::table::{Cursor, Order, SortBy};
+use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::domain::storage::{
     NewStorage, PlainCredentials, Provider, Storage, StorageEdit, bucket, endpoint, region,
@@ -13,13 +14,95 @@ use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answers::{self, SORT_KEYS, data};
+use super::answers::{self, SORT_KEYS, data, one, page_of, paging};
 use crate::http::fields::MAX_NAME_CHARS;
+use crate::http::operation::{also_at, also_post};
 use crate::http::paging::Paging;
-use crate::http::{Answer, Body, Caller, Fields, Params, Query, rfc3339};
+use crate::http::schema::{
+    Member, Schema, id, line, named, object, one_of, optional, or_null, required, secret, secret_mark, text, time,
+};
+use crate::http::{Answer, Body, Caller, Fields, IfMatch, Operation, Params, Query, etag, rfc3339};
 
 /// How long an access key or its secret may be.
 const MAX_CREDENTIAL_CHARS: usize = 512;
+
+/// Every call, each also at `/v1/storage`.
+pub(super) fn operations() -> Vec<Operation> {
+    let (read, write) = (Ability::Read(Resource::Storages), Ability::Write(Resource::Storages));
+    let storage = || one(named("Storage"));
+    let list = Operation::get("/v1/storages", list)
+        .summary("List storages")
+        .needs(read)
+        .query(paging(SORT_KEYS))
+        .answers(StatusCode::OK, page_of(named("Storage")));
+    let create = Operation::post("/v1/storages", create)
+        .summary("Add a storage")
+        .needs(write)
+        .body([required("provider", one_of(&Provider::NAMES))].into_iter().chain(members(required)))
+        .answers(StatusCode::CREATED, storage())
+        .creates();
+    let show = Operation::get("/v1/storages/{id}", show)
+        .summary("Show a storage")
+        .needs(read)
+        .answers(StatusCode::OK, storage());
+    let update = also_post("/v1/storages/{id}", update, |operation| {
+        operation
+            .summary("Change a storage")
+            .needs(write)
+            .body(members(optional))
+            .answers(StatusCode::OK, storage())
+            .edits()
+    });
+    let delete = Operation::delete("/v1/storages/{id}", delete)
+        .summary("Delete a storage that no job uses")
+        .needs(write)
+        .answers_nothing()
+        .edits();
+    let check = Operation::post("/v1/storages/{id}/check", check)
+        .summary("Have a worker write, read and delete a probe object")
+        .needs(write)
+        .answers(StatusCode::ACCEPTED, storage());
+    let operations: Vec<_> = [list, create, show, delete, check].into_iter().chain(update).collect();
+    let again = also_at(&operations, |path| match path {
+        "/v1/storages" => "/v1/storage",
+        "/v1/storages/{id}" => "/v1/storage/{id}",
+        _ => "/v1/storage/{id}/check",
+    });
+    operations.into_iter().chain(again).collect()
+}
+
+/// The members of a body, where those that a storage cannot do without are `demanded`.
+fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Member> {
+    vec![
+        demanded("name", line(MAX_NAME_CHARS)),
+        demanded("bucket", line(63)),
+        optional("region", line(64).described("required where the provider has no default")),
+        optional(
+            "endpoint",
+            line(2_048).described("required for the provider custom, refused for those that are known"),
+        ),
+        demanded("key", secret(MAX_CREDENTIAL_CHARS)),
+        demanded("secret", secret(MAX_CREDENTIAL_CHARS)),
+    ]
+}
+
+/// The forms of what its answers show.
+pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
+    let storage = object([
+        required("id", id()),
+        required("name", text()),
+        required("provider", text()),
+        required("region", text()),
+        required("bucket", text()),
+        required("endpoint", or_null(text())),
+        required("key", secret_mark()),
+        required("secret", secret_mark()),
+        required("created_at", time()),
+        required("updated_at", time()),
+        required("check", or_null(named("Check"))),
+    ]);
+    vec![("Storage", storage)]
+}
 
 fn view(storage: &Storage) -> Value {
     let credential = if storage.credentials.is_some() { "**set**" } else { "**not set**" };
@@ -38,10 +121,14 @@ fn view(storage: &Storage) -> Value {
     })
 }
 
+fn answer(storage: &Storage) -> impl IntoResponse + use<> {
+    (etag(storage.revision), data(view(storage)))
+}
+
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
     let new = read_new(body.fields(), service.config.allow_http_storages)?;
     let storage = service.create_storage(&caller.account, new).await?;
-    Ok((StatusCode::CREATED, data(view(&storage))))
+    Ok((StatusCode::CREATED, answer(&storage)))
 }
 
 pub(super) async fn list(caller: Caller, State(service): State<Service>, query: Query) -> Answer<Json<Value>> {
@@ -61,26 +148,28 @@ pub(super) async fn show(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
-) -> Answer<Json<Value>> {
-    Ok(data(view(&service.storage(&caller.account, id).await?)))
+) -> Answer<impl IntoResponse> {
+    Ok(answer(&service.storage(&caller.account, id).await?))
 }
 
 pub(super) async fn update(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
+    IfMatch(expected): IfMatch,
     body: Body,
-) -> Answer<Json<Value>> {
+) -> Answer<impl IntoResponse> {
     let edit = read_edit(body.fields(), service.config.allow_http_storages)?;
-    Ok(data(view(&service.update_storage(&caller.account, id, edit).await?)))
+    Ok(answer(&service.update_storage(&caller.account, id, edit, &expected).await?))
 }
 
 pub(super) async fn delete(
     caller: Caller,
     State(service): State<Service>,
     Params(id): Params<u64>,
+    IfMatch(expected): IfMatch,
 ) -> Answer<StatusCode> {
-    service.delete_storage(&caller.account, id).await?;
+    service.delete_storage(&caller.account, id, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -90,7 +179,7 @@ pub(super) async fn check(
     Params(id): Params<u64>,
 ) -> Answer<impl IntoResponse> {
     let storage = service.check_storage(&caller.account, id).await?;
-    Ok((StatusCode::ACCEPTED, data(view(&storage))))
+    Ok((StatusCode::ACCEPTED, answer(&storage)))
 }
 
 fn read_new(mut fields: Fields<'_>, allow_http: bool) -> Result<NewStorage> {

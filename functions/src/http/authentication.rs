@@ -1,25 +1,26 @@
 //! Who asks: `Authorization: Bearer TOKEN`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::domain::token::Token;
 use holdfast_shared::{Error, ErrorKind, Result};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::error::{Answer, HttpError};
+use super::operation::{Access, Call};
 use super::surface::App;
 
-/// The account and token that a request was made with. Having one means: known, within its rate, allowed on the surface.
+/// The account and token that a request was made with. Having one means: known, within its rate, able to make this call.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Whose resources the request acts on.
     pub account: AccountId,
-    /// Which of the account's tokens it was.
-    pub token_id: u64,
-    /// What the token may do; `*` is everything.
-    pub abilities: Vec<String>,
+    /// The token.
+    pub token: Token,
 }
 
 impl FromRequestParts<App> for Caller {
@@ -28,11 +29,12 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
         let token = app.service.authenticate(bearer(parts)?).await?;
         app.rate_limit.take(&token.account, token.id, Instant::now())?;
-        if let Some(ability) = app.ability.filter(|ability| !token.may(ability)) {
-            let message = format!("this token lacks the ability {ability}");
-            return Err(Error::new(ErrorKind::Forbidden, message).into());
+        let call =
+            parts.extensions.get::<Arc<Call>>().ok_or_else(|| Error::internal("a route without an operation"))?;
+        if let Access::Needs(ability) = call.access {
+            token.demand(ability)?;
         }
-        Ok(Self { account: token.account, token_id: token.id, abilities: token.abilities })
+        Ok(Self { account: token.account.clone(), token })
     }
 }
 

@@ -17,7 +17,7 @@ pub const MIN_PAGE_SIZE: i64 = 15;
 /// The most it may ask for.
 pub const MAX_PAGE_SIZE: i64 = 100;
 /// The last page that can be asked for by its number: to get there, the rows of those before it are read.
-const MAX_PAGE: i64 = 1000;
+pub const MAX_PAGE: i64 = 1000;
 
 /// The sort keys of one list: the word on the wire, and what it walks.
 pub type SortKeys = &'static [(&'static str, SortBy)];

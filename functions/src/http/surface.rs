@@ -29,8 +29,6 @@ pub struct App {
     pub service: Service,
     /// Requests per token.
     pub rate_limit: RateLimit,
-    /// The ability that every call on the surface needs; `None` where each call names its own.
-    pub ability: Option<&'static str>,
 }
 
 impl FromRef<App> for Service {

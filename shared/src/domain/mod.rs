@@ -1,5 +1,6 @@
 //! Pure values and rules: no IO, no clock, no environment, no AWS.
 
+pub mod ability;
 pub mod account;
 pub mod backup;
 pub mod check;
@@ -15,6 +16,7 @@ pub mod part_size;
 pub mod recipe;
 pub mod retention;
 pub mod retry;
+pub mod revision;
 pub mod schedule;
 pub mod sealed;
 pub mod server;

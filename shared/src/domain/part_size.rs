@@ -6,19 +6,22 @@
 /// S3 takes no part beyond this number.
 pub const MAX_PARTS: u32 = 10_000;
 
-/// The size of the first parts, in bytes.
-pub const FIRST_PART_BYTES: usize = 8 << 20;
+/// The size of the first parts, in bytes: the least that S3 takes, because a run holds three of them.
+pub const FIRST_PART_BYTES: usize = 5 << 20;
+
+/// So many parts have the first size: nearly every backup has no larger ones.
+const FIRST_PARTS: u32 = 4_000;
 
 /// After so many parts of one size the next are twice as large.
-const PARTS_PER_SIZE: u32 = 1_000;
+const PARTS_PER_SIZE: u32 = 600;
 
 /// The size in bytes of part `part_number`, which counts from 1.
 ///
-/// 8 MiB for the first 1,000 parts and twice as much for each 1,000 after them: 7.8 GiB fit in parts of the first
-/// size, and [`MAX_PARTS`] parts hold 7.8 TiB, more than S3 takes. Only the last part of an upload may be smaller.
+/// 5 MiB for the first 4,000 parts and twice as much for each 600 after them: 19.5 GiB fit in parts of the first size,
+/// and [`MAX_PARTS`] parts hold 5.9 TiB, more than S3 takes. Only the last part of an upload may be smaller.
 pub fn part_size_bytes(part_number: u32) -> usize {
-    let doublings = (part_number.clamp(1, MAX_PARTS) - 1) / PARTS_PER_SIZE;
-    FIRST_PART_BYTES << doublings
+    let larger = part_number.clamp(1, MAX_PARTS).saturating_sub(FIRST_PARTS);
+    FIRST_PART_BYTES << larger.div_ceil(PARTS_PER_SIZE)
 }
 
 #[cfg(test)]
@@ -26,9 +29,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_double_each_thousand() {
+    fn parts_double_when_there_are_many() {
         let mib = |part_number| part_size_bytes(part_number) >> 20;
-        assert_eq!([1, 2, 1_000, 1_001, 2_000, 2_001, 9_001, 10_000].map(mib), [8, 8, 8, 16, 16, 32, 4096, 4096]);
+        assert_eq!(
+            [1, 4_000, 4_001, 4_600, 4_601, 9_400, 9_401, 10_000].map(mib),
+            [5, 5, 10, 10, 20, 2560, 5120, 5120]
+        );
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct Server {
     pub created_at: Timestamp,
     /// When its owner last changed it.
     pub updated_at: Timestamp,
+    /// Counts its owner's edits, from 1: each one states the revision that it read, and loses to an edit in between.
+    pub revision: u64,
     /// When a connection last used it.
     #[serde(default)]
     pub last_used_at: Option<Timestamp>,
@@ -116,6 +118,7 @@ impl ServerEdit {
         let moved = next.host != seen.host || next.port != seen.port;
         next.host_key = self.host_key.or(next.host_key.filter(|key| !(moved && key.source == HostKeySource::FirstUse)));
         next.updated_at = now;
+        next.revision = seen.revision + 1;
         next
     }
 }

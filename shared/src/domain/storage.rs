@@ -54,6 +54,10 @@ impl Provider {
         })
     }
 
+    /// The words that an account may send.
+    pub const NAMES: [&str; 9] =
+        ["digitalocean", "aws", "wasabi", "b2", "filebase", "upcloud", "scaleway", "exoscale", "custom"];
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         NAMED.into_iter().find(|(_, provider)| *provider == self).map_or("holdfast", |(name, _)| name)
@@ -124,6 +128,8 @@ pub struct Storage {
     pub created_at: Timestamp,
     /// When its owner last changed it.
     pub updated_at: Timestamp,
+    /// Counts its owner's edits, from 1: each one states the revision that it read, and loses to an edit in between.
+    pub revision: u64,
     /// The last check.
     #[serde(default)]
     pub check: Option<Check>,

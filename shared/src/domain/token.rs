@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ability::{Ability, EVERYTHING};
 use super::account::AccountId;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Starts every token's text, so that secret scanners can find one that leaked.
 pub const TOKEN_PREFIX: &str = "hfst_";
@@ -34,7 +36,16 @@ pub fn account_of(text: &str) -> Option<AccountId> {
 
 impl Token {
     /// Whether the token may do what `ability` names.
-    pub fn may(&self, ability: &str) -> bool {
-        self.abilities.iter().any(|own| own == "*" || own == ability)
+    pub fn may(&self, ability: Ability) -> bool {
+        let name = ability.to_string();
+        self.abilities.iter().any(|own| own == EVERYTHING || *own == name)
+    }
+
+    /// Fails with [`ErrorKind::Forbidden`], naming the ability, unless the token has it.
+    pub fn demand(&self, ability: Ability) -> Result<()> {
+        match self.may(ability) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Forbidden, format!("this token lacks the ability {ability}"))),
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::aws::table::{DeletedJob, JobFilter, Key, Noun, Order, Records, SortBy
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
+use crate::domain::revision::Expected;
 use crate::domain::schedule::Schedule;
 use crate::domain::server::Server;
 use crate::domain::ssh_key::SshKey;
@@ -80,9 +81,16 @@ impl Service {
     }
 
     /// Changes what the input names. Fails with all offending fields at once.
-    pub async fn update_job(&self, account: &AccountId, id: Uuid, input: &JobInput) -> Result<Job> {
+    pub async fn update_job(
+        &self,
+        account: &AccountId,
+        id: Uuid,
+        input: &JobInput,
+        expected: &Expected,
+    ) -> Result<Job> {
         for _ in 0..TRIES {
             let seen = self.job(account, id).await?;
+            expected.check(seen.revision)?;
             let change = self.checked(account, input.read_change(&seen)).await?;
             let schedules = match change.schedules.clone() {
                 Some(schedules) => self.numbered(account, schedules).await?,
@@ -141,9 +149,10 @@ impl Service {
     }
 
     /// Deletes a job. Its schedules stop at once; its backups and their objects go in the background.
-    pub async fn delete_job(&self, account: &AccountId, id: Uuid) -> Result<()> {
+    pub async fn delete_job(&self, account: &AccountId, id: Uuid, expected: &Expected) -> Result<()> {
         for _ in 0..TRIES {
             let seen = self.job(account, id).await?;
+            expected.check(seen.revision)?;
             let deleted = DeletedJob { job: seen, deleted_at: self.clock.now() };
             if self.aws.table.delete_job(&deleted.job, deleted.deleted_at).await?.is_yes() {
                 self.apply_outbox_of(&deleted.job, &[]).await;

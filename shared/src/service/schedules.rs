@@ -8,6 +8,7 @@ use super::jobs::changed_meanwhile;
 use crate::aws::table::Watch;
 use crate::domain::account::AccountId;
 use crate::domain::job::Job;
+use crate::domain::revision::Expected;
 use crate::domain::schedule::ScheduleInput;
 use crate::error::{Error, Result};
 
@@ -19,9 +20,11 @@ impl Service {
         job: Uuid,
         schedule: u64,
         input: &ScheduleInput,
+        expected: &Expected,
     ) -> Result<Job> {
         for _ in 0..TRIES {
             let seen = self.job(account, job).await?;
+            expected.check(seen.revision)?;
             let mut next = seen.clone();
             let found = next.schedules.iter_mut().find(|found| found.id == schedule);
             let found = found.ok_or_else(|| Error::not_found("schedule"))?;

@@ -9,6 +9,7 @@ use crate::domain::account::AccountId;
 use crate::domain::check::{Check, CheckOutcome};
 use crate::domain::job::Compute;
 use crate::domain::message::{Message, Task};
+use crate::domain::revision::Expected;
 use crate::domain::server::{HostKey, NewServer, Server, ServerEdit, ServerStatus};
 use crate::error::{Error, Result};
 
@@ -28,6 +29,7 @@ impl Service {
             status: ServerStatus::Pending,
             created_at: now,
             updated_at: now,
+            revision: 1,
             last_used_at: None,
             check: None,
         };
@@ -60,19 +62,38 @@ impl Service {
     }
 
     /// Changes what its owner says of a server; see [`ServerEdit::apply`] for what becomes of a pinned key.
-    pub async fn update_server(&self, account: &AccountId, id: u64, edit: ServerEdit) -> Result<Server> {
-        self.edit_server(account, id, |seen| edit.clone().apply(seen, self.clock.now())).await
+    pub async fn update_server(
+        &self,
+        account: &AccountId,
+        id: u64,
+        edit: ServerEdit,
+        expected: &Expected,
+    ) -> Result<Server> {
+        self.edit_server(account, id, expected, |seen| edit.clone().apply(seen, self.clock.now())).await
     }
 
     /// Accepts another host key: the one given, or, where none is, whichever the next connection sees.
     pub async fn accept_host_key(&self, account: &AccountId, id: u64, key: Option<HostKey>) -> Result<Server> {
         let now = self.clock.now();
-        self.edit_server(account, id, |seen| Server { host_key: key.clone(), updated_at: now, ..seen.clone() }).await
+        let accept = |seen: &Server| Server {
+            host_key: key.clone(),
+            updated_at: now,
+            revision: seen.revision + 1,
+            ..seen.clone()
+        };
+        self.edit_server(account, id, &Expected::Any, accept).await
     }
 
-    async fn edit_server(&self, account: &AccountId, id: u64, edit: impl Fn(&Server) -> Server) -> Result<Server> {
+    async fn edit_server(
+        &self,
+        account: &AccountId,
+        id: u64,
+        expected: &Expected,
+        edit: impl Fn(&Server) -> Server,
+    ) -> Result<Server> {
         for _ in 0..conflict::TRIES {
             let seen = self.server(account, id).await?;
+            expected.check(seen.revision)?;
             let next = edit(&seen);
             if self.aws.table.update_server(account, &seen, &next).await?.is_yes() {
                 return Ok(next);
@@ -84,9 +105,10 @@ impl Service {
     }
 
     /// Removes a server; a conflict that names the jobs while any uses it.
-    pub async fn delete_server(&self, account: &AccountId, id: u64) -> Result<()> {
+    pub async fn delete_server(&self, account: &AccountId, id: u64, expected: &Expected) -> Result<()> {
         for _ in 0..conflict::TRIES {
             let seen = self.server(account, id).await?;
+            expected.check(seen.revision)?;
             if self.aws.table.delete_server(account, &seen).await?.is_yes() {
                 return Ok(());
             }

@@ -9,6 +9,7 @@ use crate::aws::table::{Cursor, Noun, Order, keys};
 use crate::domain::account::AccountId;
 use crate::domain::check::{Check, CheckOutcome};
 use crate::domain::message::{Message, Task};
+use crate::domain::revision::Expected;
 use crate::domain::sealed::Secret;
 use crate::domain::storage::{NewStorage, PlainCredentials, Provider, Storage, StorageCredentials, StorageEdit};
 use crate::error::{Error, FieldErrors, Result};
@@ -34,6 +35,7 @@ impl Service {
                 credentials: Some(credentials),
                 created_at: now,
                 updated_at: now,
+                revision: 1,
                 check: None,
             },
         )
@@ -55,6 +57,7 @@ impl Service {
                 credentials: None,
                 created_at: now,
                 updated_at: now,
+                revision: 1,
                 check: None,
             },
         )
@@ -88,9 +91,16 @@ impl Service {
 
     /// Changes what its owner says of a storage. Bucket, region and endpoint stay while a job uses it: its copies are
     /// there. Of the installation's own bucket only the name can change.
-    pub async fn update_storage(&self, account: &AccountId, id: u64, edit: StorageEdit) -> Result<Storage> {
+    pub async fn update_storage(
+        &self,
+        account: &AccountId,
+        id: u64,
+        edit: StorageEdit,
+        expected: &Expected,
+    ) -> Result<Storage> {
         for _ in 0..conflict::TRIES {
             let seen = self.storage(account, id).await?;
+            expected.check(seen.revision)?;
             check_edit(&seen, &edit)?;
             let moves = edit.moves(&seen);
             let next = self.edited(account, &seen, &edit)?;
@@ -107,7 +117,7 @@ impl Service {
     }
 
     fn edited(&self, account: &AccountId, seen: &Storage, edit: &StorageEdit) -> Result<Storage> {
-        let mut next = Storage { updated_at: self.clock.now(), ..seen.clone() };
+        let mut next = Storage { updated_at: self.clock.now(), revision: seen.revision + 1, ..seen.clone() };
         let take = |new: &Option<String>, old: &mut String| {
             if let Some(new) = new {
                 old.clone_from(new);
@@ -129,13 +139,14 @@ impl Service {
     }
 
     /// Removes a storage; a conflict that names the jobs while any uses it. The installation's own bucket stays.
-    pub async fn delete_storage(&self, account: &AccountId, id: u64) -> Result<()> {
+    pub async fn delete_storage(&self, account: &AccountId, id: u64, expected: &Expected) -> Result<()> {
         for _ in 0..conflict::TRIES {
             let seen = self.storage(account, id).await?;
+            expected.check(seen.revision)?;
             if seen.provider == Provider::Holdfast {
                 return Err(Error::conflict("this storage is the installation's own and cannot be deleted"));
             }
-            if self.aws.table.delete_storage(account, id).await?.is_yes() {
+            if self.aws.table.delete_storage(account, &seen).await?.is_yes() {
                 return Ok(());
             }
             let jobs = self.jobs_with_storage(account, id).await?;

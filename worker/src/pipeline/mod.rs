@@ -2,8 +2,8 @@
 //!
 //! Four stages work at once, joined by bounded channels: this task reads and sends, and a thread each hashes what was
 //! read, compresses it, and hashes what will be stored. Read buffers and part buffers are recycled, and a part goes to
-//! every storage without being copied. Three parts of 8 MiB exist at most, and two of any larger size: 32 MiB up to an
-//! object of 23 GiB. Nothing touches a disk.
+//! every storage without being copied. Three parts of 5 MiB exist at most, and two of any larger size: 20 MiB up to an
+//! object of 25 GiB. Nothing touches a disk.
 //!
 //! The end of the source is never success: what comes out here says what was read and sent, and the caller decides
 //! whether that was all.

@@ -8,9 +8,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The memory of all part buffers, as long as two of them fit: three of 8 MiB, otherwise two of whatever size. So one is
+/// The memory of all part buffers, as long as two of them fit: three of 5 MiB, otherwise two of whatever size. So one is
 /// filled while the others are on their way.
-pub(super) const BUDGET_BYTES: usize = 24 << 20;
+pub(super) const BUDGET_BYTES: usize = 15 << 20;
 /// What the budget is counted in.
 const UNIT_BYTES: usize = 1 << 20;
 

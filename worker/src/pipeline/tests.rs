@@ -49,11 +49,11 @@ async fn what_is_stored_unpacks_to_what_was_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn level_0_stores_the_bytes_as_they_are_in_parts_of_8_mib() {
+async fn level_0_stores_the_bytes_as_they_are_in_parts_of_5_mib() {
     let plain = sample((20 << 20) + 5);
     let (piped, parts) = pipe_to_memory(&plain, 0).await;
     let sizes: Vec<usize> = parts.iter().map(|part| part.bytes.len()).collect();
-    assert_eq!(sizes, [8 << 20, 8 << 20, (4 << 20) + 5]);
+    assert_eq!(sizes, [5 << 20, 5 << 20, 5 << 20, 5 << 20, 5]);
     assert_eq!((piped.stored_sha256, piped.plain_sha256), (sha256(&plain), sha256(&plain)));
     assert_eq!(piped.crc64, Part::new(1, plain.into()).crc64);
 }

@@ -46,7 +46,7 @@ impl Table {
         if next.host_key != seen.host_key {
             update = update.set("host_key", &next.host_key);
         }
-        let unedited = Condition::equals("updated_at", seen.updated_at);
+        let unedited = Condition::equals("revision", seen.revision);
         let unpinned = Condition::unchanged("host_key", seen.host_key.as_ref());
         let mut writes = vec![update.only_if(Condition::All(vec![unedited, unpinned])).into()];
         if next.host != seen.host {
@@ -62,7 +62,7 @@ impl Table {
 
     /// Removes a server; `No` when a job uses it, when it changed meanwhile, or when it is gone.
     pub(crate) async fn delete_server(&self, account: &AccountId, seen: &Server) -> Result<Written> {
-        let unedited = Condition::equals("updated_at", seen.updated_at);
+        let unedited = Condition::equals("revision", seen.revision);
         self.transact(vec![
             Write::delete(keys::server(account, seen.id)).only_if(Condition::All(vec![unused(), unedited])),
             Write::delete(keys::server_seats(account, seen.id)),

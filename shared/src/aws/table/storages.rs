@@ -36,16 +36,17 @@ impl Table {
         must_be_unused: bool,
     ) -> Result<Written> {
         let update = Update::of(keys::storage(account, seen.id)).set_record(next, &["check"])?;
-        let mut conditions = vec![Condition::equals("updated_at", seen.updated_at)];
+        let mut conditions = vec![Condition::equals("revision", seen.revision)];
         conditions.extend(must_be_unused.then(unused));
         let update = update.set("by_name", sorted_by(&next.name, next.id)).only_if(Condition::All(conditions));
         self.write(update.into()).await
     }
 
-    /// Removes a storage; `No` when a job uses it, or when it is gone.
-    pub(crate) async fn delete_storage(&self, account: &AccountId, id: u64) -> Result<Written> {
-        let delete = Write::delete(keys::storage(account, id)).only_if(unused());
-        let sweep = Write::delete(keys::sweep(account, id));
+    /// Removes a storage; `No` when a job uses it, when it was edited meanwhile, or when it is gone.
+    pub(crate) async fn delete_storage(&self, account: &AccountId, seen: &Storage) -> Result<Written> {
+        let unedited = Condition::equals("revision", seen.revision);
+        let delete = Write::delete(keys::storage(account, seen.id)).only_if(Condition::All(vec![unused(), unedited]));
+        let sweep = Write::delete(keys::sweep(account, seen.id));
         self.transact(vec![delete, sweep, count(account, Noun::Storage, -1)]).await
     }
 

@@ -1,0 +1,129 @@
+//! What a token may do. A call names the one ability that it needs.
+
+use std::fmt;
+
+/// Lets a token do everything in its account.
+pub const EVERYTHING: &str = "*";
+
+/// A kind of record, as abilities name it: in the plural, as in paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// The account itself.
+    Account,
+    /// Tokens of the account.
+    Tokens,
+    /// What was done, by whom.
+    AuditEvents,
+    /// SSH keys.
+    SshKeys,
+    /// Servers.
+    Servers,
+    /// Jump hosts.
+    Proxies,
+    /// Storages.
+    Storages,
+    /// Public keys that backups are encrypted to.
+    EncryptionKeys,
+    /// Jobs and their schedules.
+    Jobs,
+    /// Backups and their logs; not their bytes.
+    Backups,
+    /// Stacks.
+    Stacks,
+    /// Crontabs and their snapshots.
+    Crontabs,
+    /// Notification streams.
+    NotificationStreams,
+}
+
+impl Resource {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Account,
+        Self::Tokens,
+        Self::AuditEvents,
+        Self::SshKeys,
+        Self::Servers,
+        Self::Proxies,
+        Self::Storages,
+        Self::EncryptionKeys,
+        Self::Jobs,
+        Self::Backups,
+        Self::Stacks,
+        Self::Crontabs,
+        Self::NotificationStreams,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Tokens => "tokens",
+            Self::AuditEvents => "audit-events",
+            Self::SshKeys => "ssh-keys",
+            Self::Servers => "servers",
+            Self::Proxies => "proxies",
+            Self::Storages => "storages",
+            Self::EncryptionKeys => "encryption-keys",
+            Self::Jobs => "jobs",
+            Self::Backups => "backups",
+            Self::Stacks => "stacks",
+            Self::Crontabs => "crontabs",
+            Self::NotificationStreams => "notification-streams",
+        }
+    }
+}
+
+/// One thing that a token may do. Displays as tokens name it: `read-jobs`, `run-backups`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ability {
+    /// List and show.
+    Read(Resource),
+    /// Make, change and delete.
+    Write(Resource),
+    /// Start backups, and cancel them.
+    RunBackups,
+    /// Get the bytes of backups: links to files are shown only to tokens that may.
+    Download,
+}
+
+impl Ability {
+    /// All of them, in the order in which they are documented.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of_records = Resource::ALL.into_iter().flat_map(|resource| [Self::Read(resource), Self::Write(resource)]);
+        // Nobody writes the record of what was done.
+        let of_records = of_records.filter(|ability| *ability != Self::Write(Resource::AuditEvents));
+        of_records.chain([Self::RunBackups, Self::Download])
+    }
+
+    /// Reads what Display wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::all().find(|ability| ability.to_string() == text)
+    }
+}
+
+impl fmt::Display for Ability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(resource) => write!(f, "read-{}", resource.as_str()),
+            Self::Write(resource) => write!(f, "write-{}", resource.as_str()),
+            Self::RunBackups => f.write_str("run-backups"),
+            Self::Download => f.write_str("download"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ability_is_read_as_it_is_written() {
+        for ability in Ability::all() {
+            assert_eq!(Ability::parse(&ability.to_string()), Some(ability));
+        }
+        assert_eq!(Ability::all().count(), 2 * Resource::ALL.len() + 1);
+        for unknown in ["", "*", "read-", "read-job", "write-audit-events", "Read-jobs"] {
+            assert_eq!(Ability::parse(unknown), None, "{unknown}");
+        }
+    }
+}
