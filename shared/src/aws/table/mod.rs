@@ -17,6 +17,8 @@ mod logs;
 mod outbox;
 mod seats;
 mod servers;
+#[cfg(test)]
+mod size;
 mod ssh_keys;
 mod storages;
 mod sweeps;
