@@ -48,8 +48,8 @@ pub(super) fn operations() -> Vec<Operation> {
     let filters = [
         optional("status", status),
         optional("tags", object(tags).described("tags[manual]=1")),
-        optional("started_since", time()),
-        optional("completed_since", time()),
+        optional("started_since", time().described("sorted by id or name a page can be short: follow next")),
+        optional("completed_since", time().described("sorted by id or name a page can be short: follow next")),
     ];
     let list = Operation::get("/v1/jobs/{id}/backups", list)
         .summary("List a job's backups, the newest first")

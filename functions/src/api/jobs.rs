@@ -49,7 +49,10 @@ pub(super) fn operations() -> Vec<Operation> {
     let job = || one(named("Job"));
     let filters = [
         optional("host", line(MAX_HOST_CHARS).described("only jobs of servers with this host")),
-        optional("modified_since", time()),
+        optional(
+            "modified_since",
+            time().described("sorted by anything but updated_at a page can be short: follow next"),
+        ),
     ];
     let list = Operation::get("/v1/jobs", list)
         .summary("List jobs")

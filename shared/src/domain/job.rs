@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::account::AccountId;
-use super::field::{FieldReader, present};
+use super::field::{FieldReader, UNKNOWN, present};
 use super::recipe::{Recipe, RecipeDefinition};
 use super::schedule::{Schedule, ScheduleInput, ScheduleStatus};
 use crate::error::FieldErrors;
@@ -104,7 +104,7 @@ impl Job {
     }
 }
 
-/// A job as a client writes it: every field can be missing, numbers can be text as in a form. What is not listed is ignored.
+/// A job as a client writes it: every field can be missing, numbers can be text as in a form.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct JobInput {
@@ -129,6 +129,9 @@ pub struct JobInput {
     /// The jump host to go through; `null` takes it away.
     #[serde(deserialize_with = "given")]
     pub proxy_id: Option<Value>,
+    /// Everything else that was sent: each is a fault.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 /// A member that was sent, be it `null`.
@@ -188,6 +191,9 @@ impl JobInput {
 
     fn read(&self, before: Option<&Job>) -> JobChange {
         let mut fields = FieldReader::default();
+        for name in self.others.keys() {
+            fields.faults.push(name, UNKNOWN);
+        }
         let name = fields.line("name", self.name.as_ref(), MAX_NAME_CHARS);
         let recipe = self.recipe(&mut fields, before);
         let compute = self.compute(&mut fields);
@@ -286,7 +292,9 @@ impl JobInput {
 }
 
 fn storage(fields: &mut FieldReader, index: usize, entry: &Value) -> Option<JobStorage> {
-    let entry = fields.object(&format!("storage.{index}"), Some(entry))?;
+    let path = format!("storage.{index}");
+    let entry = fields.object(&path, Some(entry))?;
+    fields.known(&path, entry, &["storage_id", "priority"]);
     let (id_field, priority_field) = (format!("storage.{index}.storage_id"), format!("storage.{index}.priority"));
     if present(entry.get("storage_id")).is_none() {
         return fields.refuse(&id_field, "is required");

@@ -249,7 +249,8 @@ impl Service {
         let mut details = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let mut detail = draft.finish(&far)?;
-            if detail.last_backups.len() < LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS)) {
+            if detail.last_backups.len() < LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS))
+            {
                 // One of the newest was deleted: only the list knows which one comes after them.
                 detail.last_backups = self.newest_backups(&draft.job).await?;
             }

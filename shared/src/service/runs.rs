@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::Service;
 use crate::aws::table::{Fence, LogChunk, Noun, Seat, Seats, Written, job_ran, keys};
 use crate::domain::account::AccountId;
-use crate::domain::backup::{Backup, Failure, LEASE_SECS, MAX_ATTEMPTS, Outcome, Progress, SkipReason, Status};
+use crate::domain::backup::{
+    Backup, Failure, LEASE_SECS, MAX_ATTEMPTS, MAX_FILES, Outcome, Progress, SkipReason, Status,
+};
 use crate::domain::job::{Compute, Job};
 use crate::domain::message::{Message, Task};
 use crate::domain::retry::Retry;
@@ -216,8 +218,7 @@ impl Service {
             started_at: seen.started_at.or(Some(now)),
             ..seen.clone()
         };
-        let mut writes =
-            vec![job_seats.replace(&job_key, vec![seat])?, server_seats.replace(&server_key, on_server)?];
+        let mut writes = vec![job_seats.replace(&job_key, vec![seat])?, server_seats.replace(&server_key, on_server)?];
         writes.extend(job_ran(&job, now));
         match self.aws.table.save_backup(&next, Fence::Seen(seen), writes).await? {
             Written::No => Ok(None),
@@ -295,7 +296,9 @@ impl Service {
     /// Makes a backup `completed`, with all that was proved, as one write. `false`: the lease was no longer this
     /// worker's, nothing was recorded, and what it stored is for it to delete.
     pub async fn commit(&self, claim: &Claim, outcome: Outcome) -> Result<bool> {
-        let Outcome { status, files, copies, source_errors } = outcome;
+        let fits = outcome.clipped();
+        let Outcome { status, files, copies, source_errors } =
+            fits.ok_or_else(|| Error::internal(format!("a backup has more than {MAX_FILES} files")))?;
         let ended = claim.backup.ended(status, self.clock.now());
         let stored_bytes = files.iter().map(|file| file.stored_bytes).sum();
         let next = Backup { files, copies, source_errors, failure: None, ..ended };
@@ -316,7 +319,7 @@ impl Service {
 
     /// Records a failed attempt: it waits for its next one, or is `failed` for good.
     pub async fn fail(&self, claim: &Claim, failure: Failure, retry: Retry) -> Result<AfterFailure> {
-        let now = self.clock.now();
+        let (now, failure) = (self.clock.now(), failure.clipped());
         let attempt = claim.backup.attempt;
         if retry == Retry::Never || attempt >= MAX_ATTEMPTS {
             let next = Backup { failure: Some(failure), ..claim.backup.ended(Status::Failed, now) };

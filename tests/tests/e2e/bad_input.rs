@@ -119,7 +119,9 @@ async fn world(installation: &Installation) -> String {
     let jobs = service.list_jobs(&account, &JobFilter::default(), order, &Window::first(100)).await.unwrap();
     let mut backups = Vec::new();
     for job in &jobs.records {
-        backups.push(service.list_backups(&account, job.id, &Default::default(), order, &Window::first(100)).await.unwrap());
+        backups.push(
+            service.list_backups(&account, job.id, &Default::default(), order, &Window::first(100)).await.unwrap(),
+        );
     }
     let entries = service.aws.scheduler.list(None, None).await.unwrap();
     format!("{keys:#?}{servers:#?}{storages:#?}{jobs:#?}{backups:#?}{entries:#?}")

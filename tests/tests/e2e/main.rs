@@ -8,6 +8,7 @@ mod fixtures;
 mod isolation;
 mod jobs;
 mod outbox;
+mod page_cost;
 mod resources;
 mod routes;
 mod runs;

@@ -68,10 +68,8 @@ impl Table {
     /// Records a new backup; `No` when it, or the idempotency key, exists.
     pub(crate) async fn create_backup(&self, backup: &Backup, key: Option<&IdempotencyKey>) -> Result<Written> {
         let (account, job, id) = (&backup.account, backup.job, backup.id);
-        let mut writes = vec![
-            put_backup(backup)?.only_if(Condition::Absent),
-            put_job_of_backup(backup)?.only_if(Condition::Absent),
-        ];
+        let mut writes =
+            vec![put_backup(backup)?.only_if(Condition::Absent), put_job_of_backup(backup)?.only_if(Condition::Absent)];
         writes.extend(facets::rows_of_new(backup)?);
         if backup.status == Status::Pending {
             // A job that was deleted in between must not get another backup.
@@ -242,8 +240,9 @@ fn bound_times(list: &mut List, filter: &BackupFilter, tally: &Tally) {
     let first = match list.order.by {
         SortBy::Ran => started.max(earliest(Lag::Ran, completed)),
         // Two workers wrote these, whose clocks may differ.
-        SortBy::Changed => completed
-            .max(started.and_then(|since| since.checked_sub(SignedDuration::from_secs(LEASE_GRACE_SECS)).ok())),
+        SortBy::Changed => {
+            completed.max(started.and_then(|since| since.checked_sub(SignedDuration::from_secs(LEASE_GRACE_SECS)).ok()))
+        }
         SortBy::Created => earliest(Lag::Waited, started).max(earliest(Lag::Took, completed)),
         SortBy::Id | SortBy::Name => None,
     };

@@ -46,7 +46,8 @@ impl Table {
     pub(crate) async fn records(&self, mut keys: Vec<Key>) -> Result<Records> {
         keys.sort_unstable_by(|one, other| (&one.pk, &one.sk).cmp(&(&other.pk, &other.sk)));
         keys.dedup();
-        let chunks = keys.chunks(MAX_KEYS).map(|chunk| self.chunk(chunk.iter().map(Key::attributes).collect()));
+        let chunks: Vec<_> =
+            keys.chunks(MAX_KEYS).map(|chunk| self.chunk(chunk.iter().map(Key::attributes).collect())).collect();
         let found: Vec<Vec<Item>> = stream::iter(chunks).buffer_unordered(AT_ONCE).try_collect().await?;
         let keyed = found.into_iter().flatten().filter_map(|item| Some((key_of(&item)?, item)));
         Ok(Records(keyed.collect()))

@@ -39,7 +39,8 @@ impl Table {
             }
         }
         self.put_all(puts).await?;
-        counters.insert(keys::counter(account, Noun::Job.as_str()), i64::try_from(jobs.len()).map_err(Error::internal)?);
+        counters
+            .insert(keys::counter(account, Noun::Job.as_str()), i64::try_from(jobs.len()).map_err(Error::internal)?);
         for (attribute, amounts) in [("users", users), ("total", counters)] {
             for (key, amount) in amounts {
                 let _ = self.write(Update::of(key).add(attribute, amount).into()).await?;
@@ -62,7 +63,7 @@ impl Table {
     }
 
     async fn put_all(&self, puts: Vec<Item>) -> Result<()> {
-        let chunks = puts.chunks(MAX_PUTS).map(|chunk| self.put_chunk(chunk.to_vec()));
+        let chunks: Vec<_> = puts.chunks(MAX_PUTS).map(|chunk| self.put_chunk(chunk.to_vec())).collect();
         stream::iter(chunks).buffer_unordered(AT_ONCE).try_collect().await
     }
 

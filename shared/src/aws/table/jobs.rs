@@ -45,8 +45,7 @@ impl Table {
     /// Puts a new job, an outbox row and a watch per schedule; `No` when something that it
     /// names is gone.
     pub(crate) async fn create_job(&self, job: &Job, watches: &[Watch]) -> Result<Written> {
-        let mut writes =
-            vec![put_job(job)?.only_if(Condition::Absent), count_job(&job.account, 1)];
+        let mut writes = vec![put_job(job)?.only_if(Condition::Absent), count_job(&job.account, 1)];
         writes.extend(rows_of_new(job)?);
         writes.extend(users_of(job, 1));
         writes.extend(outbox_rows(job, [], job.created_at)?);

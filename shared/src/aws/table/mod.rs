@@ -18,6 +18,8 @@ mod outbox;
 mod purges;
 mod seats;
 mod servers;
+#[cfg(test)]
+mod size;
 mod ssh_keys;
 mod storages;
 mod sweeps;

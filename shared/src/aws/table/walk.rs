@@ -191,7 +191,8 @@ impl Table {
     async fn walk(&self, list: &List, after: Option<&Place>, size: usize) -> Result<Rows> {
         let partitions = list.facets.clone().unwrap_or_else(|| vec![list.home.clone()]);
         let budget = (MAX_ROWS / partitions.len().max(1)).max(size + 1);
-        let reads = partitions.into_iter().map(|pk| self.partition(list, pk, after, size + 1, budget));
+        let reads: Vec<_> =
+            partitions.into_iter().map(|pk| self.partition(list, pk, after, size + 1, budget)).collect();
         let parts: Vec<Rows> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
         Ok(merge(list, parts, size))
     }
