@@ -17,7 +17,8 @@ use uuid::Uuid;
 use super::answers::{data, one, page_of, paging};
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::schema::{
-    self, Schema, anything, boolean, id, integer, map_of, named, object, one_of, optional, or_null, required, text, time, uuid,
+    self, Schema, anything, boolean, id, integer, map_of, named, object, one_of, optional, or_null, required, text,
+    time, uuid,
 };
 use crate::http::timestamp::parse_time;
 use crate::http::{Answer, Body, Caller, Fields, Operation, Params, Query, rfc3339};

@@ -339,9 +339,7 @@ pub(super) async fn next_runs(
     let count = fields.finish(|| Some(count))?.unwrap_or(DEFAULT_NEXT_RUNS);
     let job = service.job(&caller.account, id).await?;
     let runs = job.next_runs(service.clock.now(), usize::try_from(count).map_err(Error::internal)?);
-    let view = |(at, schedule): (Timestamp, &Schedule)| {
-        json!({ "at": rfc3339(at), "schedule_id": schedule.id, "schedule_name": schedule.name })
-    };
+    let view = |(at, schedule): (Timestamp, &Schedule)| json!({ "at": rfc3339(at), "schedule_id": schedule.id, "schedule_name": schedule.name });
     Ok(data(runs.into_iter().map(view).collect::<Vec<_>>()))
 }
 

@@ -96,7 +96,8 @@ impl Job {
     /// Its next `count` runs strictly after `after` over all schedules that fire, the soonest first.
     pub fn next_runs(&self, after: Timestamp, count: usize) -> Vec<(Timestamp, &Schedule)> {
         let active = self.schedules.iter().filter_map(|schedule| self.active_schedule(schedule.id));
-        let runs = active.flat_map(|schedule| schedule.next_runs(after, count).into_iter().map(move |at| (at, schedule)));
+        let runs =
+            active.flat_map(|schedule| schedule.next_runs(after, count).into_iter().map(move |at| (at, schedule)));
         let mut runs: Vec<_> = runs.collect();
         runs.sort_by_key(|(at, schedule)| (*at, schedule.id));
         runs.truncate(count);

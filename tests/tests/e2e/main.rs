@@ -1,7 +1,9 @@
 //! Holdfast end to end: each test has an installation of its own, on real parts. A module per subject.
 
+mod backup_calls;
 mod backups;
 mod bad_input;
+mod deletion;
 mod downloads;
 mod downtime;
 mod fixtures;
