@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answers::{data, one, page_of, paging};
+use crate::http::idempotency::idempotency_key;
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::schema::{
     self, Schema, anything, boolean, id, integer, map_of, named, object, one_of, optional, or_null, required, text,
@@ -33,9 +34,6 @@ const SORT_KEYS: SortKeys = &[
 const NEWEST_FIRST: Order = Order { by: SortBy::Created, descending: true };
 const TAGS: [&str; 5] = ["manual", "hourly", "daily", "weekly", "monthly"];
 
-/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 /// What to send as `after` to read on.
 const LOG_NEXT: HeaderName = HeaderName::from_static("x-log-next");
 /// `true` once nothing will follow.
@@ -71,7 +69,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .needs(Ability::RunBackups)
         .body(tags().map(|tag| optional(tag, boolean())))
         .answers(StatusCode::ACCEPTED, started)
-        .creates();
+        .creates_once();
     let show = Operation::get("/v1/backups/{id}", show)
         .summary("Show a backup and how far it is")
         .needs(read)
@@ -204,10 +202,10 @@ pub(super) async fn show(
 
 /// Makes links to files that still exist, for those who may have the bytes.
 fn url_for(caller: &Caller, service: &Service) -> impl Fn(&Backup, &File) -> Result<Option<String>> {
-    let may = caller.token.may(Ability::Download);
+    let (may, token) = (caller.token.may(Ability::Download), caller.token.id);
     move |backup, file| {
         let links = may && backup.status.is_stored();
-        links.then(|| service.download_url(backup, file)).transpose()
+        links.then(|| service.download_url(token, backup, file)).transpose()
     }
 }
 
@@ -251,7 +249,7 @@ pub(super) async fn download(
     if !backup.status.is_stored() {
         return Err(Error::conflict(format!("the backup is {}: it has no files", backup.status.as_str())).into());
     }
-    let link = |file: &File| Ok((file.name.clone(), Value::from(service.download_url(&backup, file)?)));
+    let link = |file: &File| Ok((file.name.clone(), Value::from(service.download_url(caller.token.id, &backup, file)?)));
     Ok(data(backup.files.iter().map(link).collect::<Result<Map<_, _>>>()?))
 }
 
@@ -281,17 +279,6 @@ pub(super) async fn log(
         (LOG_COMPLETE, log.is_complete.to_string()),
     ];
     Ok((headers, log.text))
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(key) = keys.next() else { return Ok(None) };
-    if keys.next().is_some() {
-        return Err(Error::invalid("Idempotency-Key", "must be sent once"));
-    }
-    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()));
-    let message = format!("must be 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible ASCII characters");
-    key.map(Some).ok_or_else(|| Error::invalid("Idempotency-Key", message))
 }
 
 fn filter(fields: &mut Fields<'_>) -> BackupFilter {
