@@ -191,6 +191,14 @@ async fn handle(service: &Service, task: Task, shutdown: &CancellationToken) -> 
                     return Ok(Verdict::Replace(Task::DeleteJob { account, job }, DELETION_DELAY_SECS));
                 }
             }
+            Task::DeleteBackups { account, job } => {
+                if delete::delete_backups(service, &account, job).await? == Deletion::Wait {
+                    return Ok(Verdict::Replace(Task::DeleteBackups { account, job }, DELETION_DELAY_SECS));
+                }
+            }
+            Task::DeleteBackup { account, job, backup } => {
+                delete::delete_one(service, &account, job, backup).await?;
+            }
         }
         Ok(Verdict::Done)
     };

@@ -93,6 +93,22 @@ pub enum Task {
         /// Which job.
         job: Uuid,
     },
+    /// Delete all backups of a job that began before an instant, which the table tells.
+    DeleteBackups {
+        /// Whose job.
+        account: AccountId,
+        /// Which job.
+        job: Uuid,
+    },
+    /// Delete a backup's objects and then its record.
+    DeleteBackup {
+        /// Whose job.
+        account: AccountId,
+        /// Which job.
+        job: Uuid,
+        /// Which backup.
+        backup: Uuid,
+    },
     /// Walk a bucket for objects and uploads that no record names.
     SweepStorage {
         /// Whose storage.

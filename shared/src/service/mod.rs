@@ -29,13 +29,13 @@ mod tokens;
 
 use std::sync::Arc;
 
-pub use backups::{BackupDetail, LogPosition, LogText};
+pub use backups::{BackupDetail, Idempotency, LogPosition, LogText};
 pub use downloads::{Holder, Reading};
 pub use idempotency::{ClaimedCall, KeptAnswer, Repetition};
-pub use jobs::{JobDetail, JobFilter};
+pub use jobs::JobDetail;
 pub use listing::Listing;
 pub use maintenance::Report;
-pub use removal::Leftover;
+pub use removal::{Doomed, Leftover};
 pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome};
 pub use start::StartError;
 

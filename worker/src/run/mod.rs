@@ -133,6 +133,7 @@ impl RunError {
             Self::Source(SourceError::Remote(error)) => remote_kind(error),
             Self::Source(_) => "source",
             Self::Storage { .. } => "storage",
+            Self::Refused(_) => "config",
             Self::Service(_) | Self::Internal(_) => "internal",
             Self::Stopped => "stopped",
         }
@@ -142,6 +143,7 @@ impl RunError {
         match self {
             Self::Source(error) => error.retry(),
             Self::Storage { error, .. } => error.retry(),
+            Self::Refused(_) => Retry::Never,
             Self::Service(_) | Self::Internal(_) | Self::Stopped => Retry::Later,
         }
     }

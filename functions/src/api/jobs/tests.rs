@@ -88,6 +88,7 @@ fn documented() -> JobDetail {
         proxy_id: None,
         paused_at: None,
         last_ran_at: None,
+        last_stored_bytes: None,
         created_at,
         updated_at: created_at,
         revision: 1,

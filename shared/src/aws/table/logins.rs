@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::keys;
-use super::{Condition, Key, Table, Update, Written, count_user};
+use super::{Condition, Key, Table, Update, Write, Written, count_user};
 use crate::domain::account::AccountId;
 use crate::domain::login::{HostKey, Login, LoginStatus};
 use crate::error::Result;
@@ -18,31 +18,6 @@ impl Table {
     /// The login of a record.
     pub(crate) async fn login(&self, key: &Key) -> Result<Option<Login>> {
         self.get(key).await
-    }
-
-    /// Replaces what its owner may change of a record, which was of revision `revision` and reached by `seen`, and is
-    /// reached by `login` from now on. `No` when it was edited or pinned meanwhile, or when the SSH key that it newly
-    /// names is gone.
-    pub(super) async fn update_with_login<T: Serialize>(
-        &self,
-        account: &AccountId,
-        key: Key,
-        (revision, seen): (u64, &Login),
-        (next, login): (&T, &Login),
-        by_name: String,
-    ) -> Result<Written> {
-        let mut update = Update::of(key).set_record(next, &WORKERS)?.set("by_name", by_name);
-        if login.host_key != seen.host_key {
-            update = update.set("host_key", &login.host_key);
-        }
-        let unedited = Condition::equals("revision", revision);
-        let unpinned = Condition::unchanged("host_key", seen.host_key.as_ref());
-        let mut writes = vec![update.only_if(Condition::All(vec![unedited, unpinned])).into()];
-        if login.ssh_key_id != seen.ssh_key_id {
-            writes.push(count_user(keys::ssh_key(account, seen.ssh_key_id), -1));
-            writes.push(count_user(keys::ssh_key(account, login.ssh_key_id), 1));
-        }
-        self.transact(writes).await
     }
 
     /// Pins a key, provided that none is pinned and that it is still the same machine as when it was read.
@@ -60,4 +35,27 @@ impl Table {
         let update = Update::of(key).set("status", status).set("last_used_at", at);
         self.write(update.only_if(Condition::Exists).into()).await
     }
+}
+
+/// Replaces what its owner may change of a record, which was of revision `revision` and reached by `seen`, and is reached
+/// by `login` from now on. Refused when it was edited or pinned meanwhile, or when the SSH key that it newly names is gone.
+pub(super) fn update_with_login<T: Serialize>(
+    account: &AccountId,
+    key: Key,
+    (revision, seen): (u64, &Login),
+    (next, login): (&T, &Login),
+    by_name: String,
+) -> Result<Vec<Write>> {
+    let mut update = Update::of(key).set_record(next, &WORKERS)?.set("by_name", by_name);
+    if login.host_key != seen.host_key {
+        update = update.set("host_key", &login.host_key);
+    }
+    let unedited = Condition::equals("revision", revision);
+    let unpinned = Condition::unchanged("host_key", seen.host_key.as_ref());
+    let mut writes = vec![update.only_if(Condition::All(vec![unedited, unpinned])).into()];
+    if login.ssh_key_id != seen.ssh_key_id {
+        writes.push(count_user(keys::ssh_key(account, seen.ssh_key_id), -1));
+        writes.push(count_user(keys::ssh_key(account, login.ssh_key_id), 1));
+    }
+    Ok(writes)
 }
