@@ -124,6 +124,11 @@ pub(crate) fn job_of_server(account: &AccountId, server: u64, job: Uuid) -> Key 
     Key::new(jobs_of_server(account, server), job.to_string())
 }
 
+/// Counts the jobs of the account.
+pub(crate) fn jobs_counter(account: &AccountId) -> Key {
+    counter(account, "JOB")
+}
+
 /// Counts the jobs of a server.
 pub(crate) fn jobs_of_server_counter(account: &AccountId, server: u64) -> Key {
     counter(account, &format!("JOBS_OF_SERVER#{}", number(server)))
