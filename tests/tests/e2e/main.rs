@@ -1,5 +1,6 @@
 //! Holdfast end to end: each test has an installation of its own, on real parts. A module per subject.
 
+mod audit;
 mod backups;
 mod bad_input;
 mod downloads;
@@ -9,6 +10,7 @@ mod isolation;
 mod jobs;
 mod outbox;
 mod page_cost;
+mod repetition;
 mod resources;
 mod routes;
 mod runs;
