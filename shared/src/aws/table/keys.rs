@@ -49,6 +49,11 @@ fn number(id: u64) -> String {
     format!("{id:012}")
 }
 
+/// Where nothing ever stands: to ask whether the table answers.
+pub(crate) fn nothing() -> Key {
+    Key::new("NOTHING".to_owned(), "NOTHING")
+}
+
 /// The account's own record.
 pub(crate) fn account(account: &AccountId) -> Key {
     Key::new(format!("A#{account}"), "ACCOUNT")
