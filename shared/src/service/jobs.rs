@@ -202,11 +202,11 @@ impl Service {
     /// Jobs with what they refer to, in the same order: what several of them refer to is read once.
     async fn details(&self, jobs: Vec<Job>, near: &Records) -> Result<Vec<JobDetail>> {
         let drafts = jobs.into_iter().map(|job| Draft::of(job, near)).collect::<Result<Vec<_>>>()?;
-        let far = self.aws.table.records(drafts.iter().flat_map(Draft::keys).collect()).await?;
+        let mut far = self.aws.table.records(drafts.iter().flat_map(Draft::keys).collect()).await?;
         let mut details = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let expected = LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS));
-            let mut detail = draft.finish(&far)?;
+            let mut detail = draft.finish(&mut far)?;
             if detail.last_backups.len() < expected {
                 // One of the newest was deleted: only the list knows which one comes after them.
                 detail.last_backups = self.newest_backups(&detail.job).await?;
@@ -291,14 +291,14 @@ impl Draft {
         ssh_key.chain(self.tally.newest.iter().map(|backup| keys::backup(account, self.job.id, *backup)))
     }
 
-    fn finish(self, far: &Records) -> Result<JobDetail> {
+    fn finish(self, far: &mut Records) -> Result<JobDetail> {
         let account = &self.job.account;
         let ssh_key = match &self.server {
             Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.ssh_key_id))?,
             None => None,
         };
 
-        let newest = self.tally.newest.iter().map(|id| far.get::<Backup>(&keys::backup(account, self.job.id, *id)));
+        let newest = self.tally.newest.iter().map(|id| far.take::<Backup>(&keys::backup(account, self.job.id, *id)));
         let mut last_backups = newest.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
         last_backups.sort_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));
         Ok(JobDetail { server: self.server.zip(ssh_key), storages: self.storages, last_backups, job: self.job })
