@@ -1,7 +1,7 @@
 //! A backup: one run of a job, and what it stored.
 //!
 //! `pending → running → completed | completed_with_errors | failed | cancelled`, `skipped` straight from `pending`, and
-//! `expired` once retention removed what a completed one stored. `running → pending` is a retry that waits.
+//! `expired` once retention or its owner had removed what a completed one stored. `running → pending` is a retry that waits.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -39,7 +39,7 @@ pub enum Status {
     Cancelled,
     /// Never ran; `skip_reason` tells why.
     Skipped,
-    /// Was completed; retention has removed its objects.
+    /// Was completed; retention or its owner had its objects removed.
     Expired,
 }
 
@@ -231,6 +231,9 @@ pub struct Backup {
     /// Set when its owner asked to stop it; the holder sees it at its next heartbeat.
     #[serde(default)]
     pub cancel_requested: bool,
+    /// Since when it is being deleted: its objects go, and then its record.
+    #[serde(default)]
+    pub deletion_requested_at: Option<Timestamp>,
     /// When it was recorded.
     pub created_at: Timestamp,
     /// When its first attempt began.
@@ -273,6 +276,17 @@ impl Backup {
     #[must_use]
     pub fn ended(&self, status: Status, now: Timestamp) -> Self {
         Self { status, lease_until: None, retry_at: None, completed_at: Some(now), ..self.clone() }
+    }
+
+    /// The backup as it is from the moment on that its objects go: it no longer says that it can be restored.
+    #[must_use]
+    pub fn being_deleted(&self, now: Timestamp) -> Self {
+        let next = match self.status {
+            Status::Pending | Status::Running => self.ended(Status::Cancelled, now),
+            Status::Completed | Status::CompletedWithErrors => Self { status: Status::Expired, ..self.clone() },
+            Status::Failed | Status::Cancelled | Status::Skipped | Status::Expired => self.clone(),
+        };
+        Self { deletion_requested_at: self.deletion_requested_at.or(Some(now)), ..next }
     }
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
-use crate::aws::table::{DeletedJob, JobFilter, Key, Noun, Order, Records, SortBy, Tally, Window, keys};
+use crate::aws::table::{DeletedJob, JobFilter, Key, Noun, Order, Records, SortBy, Tally, Window, Written, keys};
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
@@ -55,23 +55,63 @@ impl Service {
             compute,
             storages,
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
+            encryption_key_id: change.encryption_key_id.flatten(),
+            proxy_id: change.proxy_id.flatten(),
             paused_at: None,
             last_ran_at: None,
+            last_stored_bytes: None,
             created_at: now,
             updated_at: now,
             revision: 1,
         };
-        let watches = self.watches_of(None, &job).await?;
         for _ in 0..TRIES {
-            if self.aws.table.create_job(&job, &watches).await?.is_yes() {
-                self.apply_outbox_of(&job, &[]).await;
+            if self.put_new_job(&job).await?.is_yes() {
                 return Ok(job);
             }
-            // A server or storage that went meanwhile is named; anything else was another writer.
+            // What it names and went meanwhile is told; anything else was another writer.
             self.checked(account, input.read_new()).await?;
             pause().await;
         }
         Err(contended())
+    }
+
+    /// Makes a job like another one: the same source, storages, key and proxy, and schedules of its own like the other's. It
+    /// starts paused, so that nothing is backed up twice unasked. Without a `name` it is called a copy of the other.
+    pub async fn clone_job(&self, account: &AccountId, id: Uuid, name: Option<String>) -> Result<Job> {
+        for _ in 0..TRIES {
+            let seen = self.job(account, id).await?;
+            let now = self.clock.now();
+            let schedules = seen.schedules.iter().map(|schedule| Schedule { id: 0, ..schedule.clone() }).collect();
+            let job = Job {
+                id: Uuid::new_v4(),
+                number: self.aws.table.next_number(account, Noun::Job).await?,
+                name: name.clone().unwrap_or_else(|| seen.name_of_copy()),
+                schedules: self.numbered(account, schedules).await?,
+                paused_at: Some(now),
+                last_ran_at: None,
+                last_stored_bytes: None,
+                created_at: now,
+                updated_at: now,
+                revision: 1,
+                ..seen
+            };
+            if self.put_new_job(&job).await?.is_yes() {
+                return Ok(job);
+            }
+            // Something that the other one named went meanwhile, and it changed with it.
+            pause().await;
+        }
+        Err(contended())
+    }
+
+    /// Puts a new job and then its schedules in Scheduler; `No` when something that it names is gone.
+    async fn put_new_job(&self, job: &Job) -> Result<Written> {
+        let watches = self.watches_of(None, job).await?;
+        let written = self.aws.table.create_job(job, &watches).await?;
+        if written.is_yes() {
+            self.apply_outbox_of(job, &[]).await;
+        }
+        Ok(written)
     }
 
     /// One job.
@@ -102,6 +142,8 @@ impl Service {
                 compute: change.compute.unwrap_or(seen.compute),
                 storages: storages.unwrap_or_else(|| seen.storages.clone()),
                 schedules,
+                encryption_key_id: change.encryption_key_id.unwrap_or(seen.encryption_key_id),
+                proxy_id: change.proxy_id.unwrap_or(seen.proxy_id),
                 ..seen.clone()
             };
             if let Some(job) = self.replace_job(&seen, next).await? {
@@ -222,17 +264,25 @@ impl Service {
         Ok(self.aws.table.list_backups(&job.account, job.id, newest_first, limit, None).await?.records)
     }
 
-    /// The change, if it can be carried out: what its servers and storages are is looked up, and told with all other faults.
+    /// The change, if it can be carried out: what it names is looked up at once, and what is missing is told with all
+    /// other faults.
     async fn checked(&self, account: &AccountId, mut change: JobChange) -> Result<JobChange> {
-        if let Some(Compute::Server { server_id }) = change.compute
-            && self.aws.table.server(account, server_id).await?.is_none()
-        {
-            change.faults.push("compute.server_id", "names no server of this account");
+        let mut named = Vec::new();
+        if let Some(Compute::Server { server_id }) = change.compute {
+            named.push(("compute.server_id".to_owned(), "server", keys::server(account, server_id)));
         }
         for (index, storage) in change.storages.iter().flatten() {
-            if self.aws.table.storage(account, storage.storage_id).await?.is_none() {
-                change.faults.push(format!("storage.{index}.storage_id"), "names no storage of this account");
-            }
+            named.push((format!("storage.{index}.storage_id"), "storage", keys::storage(account, storage.storage_id)));
+        }
+        if let Some(Some(id)) = change.encryption_key_id {
+            named.push(("encryption_key_id".to_owned(), "encryption key", keys::encryption_key(account, id)));
+        }
+        if let Some(Some(id)) = change.proxy_id {
+            named.push(("proxy_id".to_owned(), "proxy", keys::proxy(account, id)));
+        }
+        let found = self.aws.table.records(named.iter().map(|(.., key)| key.clone()).collect()).await?;
+        for (field, what, _) in named.into_iter().filter(|(.., key)| !found.has(key)) {
+            change.faults.push(field, format!("names no {what} of this account"));
         }
         let faults: FieldErrors = std::mem::take(&mut change.faults);
         Ok(faults.check(change)?)
@@ -287,14 +337,14 @@ impl Draft {
     /// What its second reads are for: the key that logs in, and the newest backups.
     fn keys(&self) -> impl Iterator<Item = Key> {
         let account = &self.job.account;
-        let ssh_key = self.server.iter().map(|server| keys::ssh_key(account, server.ssh_key_id));
+        let ssh_key = self.server.iter().map(|server| keys::ssh_key(account, server.login.ssh_key_id));
         ssh_key.chain(self.tally.newest.iter().map(|backup| keys::backup(account, self.job.id, *backup)))
     }
 
     fn finish(self, far: &mut Records) -> Result<JobDetail> {
         let account = &self.job.account;
         let ssh_key = match &self.server {
-            Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.ssh_key_id))?,
+            Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.login.ssh_key_id))?,
             None => None,
         };
 

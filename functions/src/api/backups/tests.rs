@@ -24,6 +24,7 @@ fn backup() -> Backup {
         heartbeat_at: Some(at("2022-06-14T14:53:44Z")),
         retry_at: None,
         cancel_requested: false,
+        deletion_requested_at: None,
         created_at: at("2022-06-14T14:53:14Z"),
         started_at: Some(at("2022-06-14T14:53:15Z")),
         completed_at: Some(at("2022-06-14T14:54:00Z")),

@@ -16,7 +16,7 @@ use crate::error::Result;
 /// What must still be true of a backup for a write to it to take place.
 #[derive(Debug, Clone, Copy)]
 pub enum Fence<'a> {
-    /// It is as it was read: status, attempt, lease and the wish to cancel.
+    /// It is as it was read: status, attempt, lease and the wishes to cancel and to delete it.
     Seen(&'a Backup),
     /// This attempt still holds its lease at this instant.
     Held(u32, Timestamp),
@@ -26,21 +26,40 @@ pub enum Fence<'a> {
 #[derive(Serialize, Deserialize)]
 struct JobOfBackup {
     job: Uuid,
+    /// Only where the backup was deleted: epoch seconds after which DynamoDB removes this last trace of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<i64>,
+}
+
+/// What became of an idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyUse {
+    /// It is new.
+    New,
+    /// It started this backup.
+    Started(Uuid),
+    /// It came with another body.
+    OtherBody,
 }
 
 /// What an idempotency key once started.
 #[derive(Serialize, Deserialize)]
 struct Started {
     backup: Uuid,
+    /// [`IdempotencyKey::body_sha256`]; rows of older versions have none.
+    #[serde(default)]
+    body_sha256: Option<String>,
     /// Epoch seconds after which DynamoDB removes the row.
     ttl: i64,
 }
 
-/// An `Idempotency-Key`, as it is kept: its SHA-256 and until when.
+/// An `Idempotency-Key`, as it is kept: its SHA-256, that of the body that it came with, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// Lowercase hex.
     pub sha256: String,
+    /// Lowercase hex of the body's.
+    pub body_sha256: String,
     /// When it is forgotten.
     pub expires_at: Timestamp,
 }
@@ -57,7 +76,8 @@ impl Table {
             writes.push(Write::Check { key: keys::job(account, job), condition: Condition::Exists });
         }
         if let Some(key) = key {
-            let started = Started { backup: id, ttl: key.expires_at.as_second() };
+            let body_sha256 = Some(key.body_sha256.clone());
+            let started = Started { backup: id, body_sha256, ttl: key.expires_at.as_second() };
             let forgotten = Condition::Below("ttl", value(backup.created_at.as_second()));
             let new = Condition::Any(vec![Condition::Absent, forgotten]);
             writes.push(Write::put(&keys::idempotency(account, job, &key.sha256), &started, [])?.only_if(new));
@@ -65,16 +85,20 @@ impl Table {
         self.transact(writes).await
     }
 
-    /// What an idempotency key started; `None` when it is new at `now`. DynamoDB removes old ones late, in a day or two.
+    /// What became of an idempotency key until `now`. DynamoDB removes old ones late, in a day or two.
     pub(crate) async fn started_by(
         &self,
         account: &AccountId,
         job: Uuid,
         key: &IdempotencyKey,
         now: Timestamp,
-    ) -> Result<Option<Uuid>> {
+    ) -> Result<KeyUse> {
         let row: Option<Started> = self.get(&keys::idempotency(account, job, &key.sha256)).await?;
-        Ok(row.filter(|row| row.ttl >= now.as_second()).map(|row| row.backup))
+        Ok(match row.filter(|row| row.ttl >= now.as_second()) {
+            None => KeyUse::New,
+            Some(row) if row.body_sha256.as_ref().is_some_and(|body| *body != key.body_sha256) => KeyUse::OtherBody,
+            Some(row) => KeyUse::Started(row.backup),
+        })
     }
 
     /// One backup.
@@ -85,7 +109,13 @@ impl Table {
     /// Which job a backup belongs to.
     pub(crate) async fn job_of_backup(&self, account: &AccountId, id: Uuid) -> Result<Option<Uuid>> {
         let row: Option<JobOfBackup> = self.get(&keys::job_of_backup(account, id)).await?;
-        Ok(row.map(|row| row.job))
+        Ok(row.filter(|row| row.ttl.is_none()).map(|row| row.job))
+    }
+
+    /// Whether a backup of that id existed and was deleted; not known for ever, see [`Table::delete_backup`].
+    pub(crate) async fn was_deleted(&self, account: &AccountId, id: Uuid) -> Result<bool> {
+        let row: Option<JobOfBackup> = self.get(&keys::job_of_backup(account, id)).await?;
+        Ok(row.is_some_and(|row| row.ttl.is_some()))
     }
 
     /// Which job a backup belongs to, and how far it is.
@@ -141,12 +171,28 @@ impl Table {
         self.update(update).await
     }
 
+    /// Moves the instant at which maintenance looks again whether a backup is deleted.
+    pub(crate) async fn postpone_deletion(&self, backup: &Backup, due_at: Timestamp) -> Result<Option<Backup>> {
+        let update = Update::of(keys::backup(&backup.account, backup.job, backup.id))
+            .set("due_at", sortable(due_at))
+            .only_if(Condition::equals("due_kind", Due::Deletion.as_str()));
+        self.update(update).await
+    }
+
     /// Removes a backup's record and what hangs on it; `No` when it is gone, or changed its status meanwhile. Its objects
-    /// must be gone.
-    pub(crate) async fn delete_backup(&self, backup: &Backup) -> Result<Written> {
+    /// must be gone. Until `remembered_until` no backup of its id can be made: its slot may still come again.
+    pub(crate) async fn delete_backup(&self, backup: &Backup, remembered_until: Option<Timestamp>) -> Result<Written> {
         self.delete_what_hangs_on(&backup.account, backup.id).await?;
+        let job_of_backup = keys::job_of_backup(&backup.account, backup.id);
+        let trace = match remembered_until {
+            None => Write::delete(job_of_backup),
+            Some(until) => {
+                Write::put(&job_of_backup, &JobOfBackup { job: backup.job, ttl: Some(until.as_second()) }, [])?
+            }
+        };
         let key = keys::backup(&backup.account, backup.job, backup.id);
         let mut writes = vec![Write::delete(key).only_if(Condition::equals("status", backup.status))];
+        writes.push(trace);
         writes.extend(facets::rows_of_gone(backup));
         self.transact(writes).await
     }
@@ -244,6 +290,7 @@ impl Fence<'_> {
                 Condition::equals("attempt", seen.attempt),
                 Condition::equals("cancel_requested", seen.cancel_requested),
                 Condition::unchanged("lease_until", seen.lease_until),
+                Condition::unchanged("deletion_requested_at", seen.deletion_requested_at),
             ]),
             Self::Held(attempt, now) => Condition::All(vec![
                 Condition::equals("status", Status::Running),
@@ -267,7 +314,7 @@ pub(super) fn sort_attributes(backup: &Backup) -> [(&'static str, String); 4] {
 
 /// Tells which job a backup belongs to.
 pub(super) fn put_job_of_backup(backup: &Backup) -> Result<Write> {
-    Write::put(&keys::job_of_backup(&backup.account, backup.id), &JobOfBackup { job: backup.job }, [])
+    Write::put(&keys::job_of_backup(&backup.account, backup.id), &JobOfBackup { job: backup.job, ttl: None }, [])
 }
 
 /// A backup with its index attributes: what lists sort by, and where maintenance finds it.
@@ -277,7 +324,7 @@ pub(super) fn put_backup(backup: &Backup) -> Result<Write> {
     let due = match backup.status {
         Status::Pending => Some((Due::Pending, backup.retry_at.unwrap_or(backup.created_at))),
         Status::Running => backup.lease_until.map(|until| (Due::Lease, until)),
-        _ => None,
+        _ => backup.deletion_requested_at.map(|at| (Due::Deletion, at)),
     };
     if let Some((kind, at)) = due {
         more.extend([("due_kind", kind.as_str().to_owned()), ("due_at", sortable(at))]);

@@ -15,6 +15,9 @@ use crate::domain::account::AccountId;
 use crate::domain::job::{Compute, Job};
 use crate::error::Result;
 
+/// What runs write; an edit must not put back what it read of it.
+const WORKERS: [&str; 2] = ["last_ran_at", "last_stored_bytes"];
+
 /// A job that its owner deleted, while its objects still exist.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeletedJob {
@@ -39,7 +42,7 @@ impl Table {
         self.get(&keys::job(account, id)).await
     }
 
-    /// Puts a new job, an outbox row and a watch per schedule; `No` when a server or storage of it is gone.
+    /// Puts a new job, an outbox row and a watch per schedule; `No` when something that it names is gone.
     pub(crate) async fn create_job(&self, job: &Job, watches: &[Watch]) -> Result<Written> {
         let mut writes = vec![put_job(job)?.only_if(Condition::Absent), count_job(&job.account, 1)];
         writes.extend(rows_of_new(job)?);
@@ -51,12 +54,10 @@ impl Table {
         self.transact(writes).await
     }
 
-    /// Replaces `seen` by `next`, whose revision is one higher; `No` when it changed in between, or when a server or
-    /// storage that it newly names is gone. `watches` replace those of `seen`.
+    /// Replaces `seen` by `next`, whose revision is one higher; `No` when it changed in between, or when
+    /// something that it newly names is gone. `watches` replace those of `seen`.
     pub(crate) async fn update_job(&self, seen: &Job, next: &Job, watches: &[Watch]) -> Result<Written> {
-        // Runs write `last_ran_at`; an edit must not put back what it read of it.
-        let but = ["last_ran_at"];
-        let mut update = Update::of(keys::job(&next.account, next.id)).set_record(next, &but)?;
+        let mut update = Update::of(keys::job(&next.account, next.id)).set_record(next, &WORKERS)?;
         for (name, text) in edited_attributes(next) {
             update = update.set(name, text);
         }
@@ -108,16 +109,23 @@ impl Table {
         self.update::<DeletedJob>(update).await.map(drop)
     }
 
-    /// Removes the last trace of a job, and what it held of servers and storages.
+    /// Removes the last trace of a job, and what it held of others.
     pub(crate) async fn forget_job(&self, deleted: &DeletedJob) -> Result<Written> {
         let job = &deleted.job;
         let mut writes = vec![
             Write::delete(keys::deleted_job(&job.account, job.id)).only_if(Condition::Exists),
             Write::delete(keys::job_seats(&job.account, job.id)),
             Write::delete(keys::backup_tally(&job.account, job.id)),
+            Write::delete(keys::purge(&job.account, job.id)),
         ];
         writes.extend(users_of(job, -1));
         self.transact(writes).await
+    }
+
+    /// Notes how much the last good backup of a job stored; `No` when the job is gone.
+    pub(crate) async fn job_stored(&self, account: &AccountId, id: Uuid, bytes: u64) -> Result<Written> {
+        let update = Update::of(keys::job(account, id)).set("last_stored_bytes", bytes);
+        self.write(update.only_if(Condition::Exists).into()).await
     }
 
     /// One page of the jobs that pass; `servers` are those with the host that the filter asks for, if it does. With a time
@@ -228,7 +236,8 @@ fn outbox_rows(job: &Job, gone: impl IntoIterator<Item = u64>, now: Timestamp) -
     ids.into_iter().map(|schedule| row(schedule).put(now)).collect()
 }
 
-/// Servers and storages count who uses them, so that none is deleted under a job: `by` for each that the job names.
+/// Servers, storages, encryption keys and proxies count who uses them, so that none is deleted under a job: `by` for each
+/// that the job names.
 fn users_of(job: &Job, by: i64) -> Vec<Write> {
     used_keys(job).into_iter().map(|key| count_user(key, by)).collect()
 }
@@ -243,7 +252,9 @@ fn changed_users(seen: &Job, next: &Job) -> Vec<Write> {
 pub(super) fn used_keys(job: &Job) -> Vec<super::Key> {
     let Compute::Server { server_id } = job.compute;
     let storages = job.storages.iter().map(|storage| keys::storage(&job.account, storage.storage_id));
-    storages.chain([keys::server(&job.account, server_id)]).collect()
+    let encryption_key = job.encryption_key_id.map(|id| keys::encryption_key(&job.account, id));
+    let proxy = job.proxy_id.map(|id| keys::proxy(&job.account, id));
+    storages.chain([keys::server(&job.account, server_id)]).chain(encryption_key).chain(proxy).collect()
 }
 
 /// Counts a user of a record in or out; refused when the record is gone. Its deletion asks for `users` to be 0.

@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::Item;
 use crate::domain::account::AccountId;
+use crate::domain::check::Checked;
+use crate::domain::login::SshHost;
 
 /// The sparse index over everything that maintenance looks for: `due_kind`, `due_at`.
 pub(crate) const DUE_INDEX: &str = "due";
@@ -87,6 +89,43 @@ pub(crate) fn servers(account: &AccountId) -> String {
 /// One server.
 pub(crate) fn server(account: &AccountId, id: u64) -> Key {
     Key::new(servers(account), number(id))
+}
+
+/// The partition of proxies.
+pub(crate) fn proxies(account: &AccountId) -> String {
+    format!("A#{account}#PROXIES")
+}
+
+/// One proxy.
+pub(crate) fn proxy(account: &AccountId, id: u64) -> Key {
+    Key::new(proxies(account), number(id))
+}
+
+/// The record that a login belongs to.
+pub(crate) fn ssh_host(account: &AccountId, host: SshHost) -> Key {
+    match host {
+        SshHost::Server(id) => server(account, id),
+        SshHost::Proxy(id) => proxy(account, id),
+    }
+}
+
+/// The record that is checked.
+pub(crate) fn checked(account: &AccountId, what: Checked) -> Key {
+    match what {
+        Checked::Server(id) => server(account, id),
+        Checked::Proxy(id) => proxy(account, id),
+        Checked::Storage(id) => storage(account, id),
+    }
+}
+
+/// The partition of encryption keys.
+pub(crate) fn encryption_keys(account: &AccountId) -> String {
+    format!("A#{account}#ENCRYPTION_KEYS")
+}
+
+/// One encryption key.
+pub(crate) fn encryption_key(account: &AccountId, id: u64) -> Key {
+    Key::new(encryption_keys(account), number(id))
 }
 
 /// The partition of narrow rows for the servers with one host.
@@ -207,6 +246,11 @@ pub(crate) fn server_seats(account: &AccountId, server: u64) -> Key {
 /// A schedule whose Scheduler entries may not match the table yet.
 pub(crate) fn outbox(account: &AccountId, job: Uuid, schedule: u64) -> Key {
     Key::new(format!("A#{account}#OUTBOX"), format!("{job}#{}", number(schedule)))
+}
+
+/// A wish to delete all backups of a job until an instant.
+pub(crate) fn purge(account: &AccountId, job: Uuid) -> Key {
+    Key::new(format!("A#{account}#PURGES"), job.to_string())
 }
 
 /// When a storage is next walked.

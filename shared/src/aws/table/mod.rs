@@ -8,15 +8,20 @@ mod answered_calls;
 mod audit_events;
 mod backups;
 mod batch;
+mod checks;
 mod counters;
 mod definition;
+mod encryption_keys;
 mod expression;
 mod facets;
 mod import;
 mod jobs;
 pub(crate) mod keys;
+mod logins;
 mod logs;
 mod outbox;
+mod proxies;
+mod purges;
 mod seats;
 mod servers;
 #[cfg(test)]
@@ -42,6 +47,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use answered_calls::AnsweredCall;
 pub use audit_events::AuditFilter;
 pub(crate) use audit_events::year as audit_year;
+pub(crate) use backups::KeyUse;
 pub use backups::{Fence, IdempotencyKey};
 pub(crate) use batch::Records;
 pub use counters::Noun;
@@ -52,6 +58,7 @@ pub(crate) use jobs::{count_user, job_ran};
 pub use keys::Key;
 pub use logs::LogChunk;
 pub use outbox::OutboxRow;
+pub use purges::Purge;
 pub use seats::{Seat, Seats};
 pub use sweeps::Sweep;
 pub(crate) use tally::Tally;
@@ -312,6 +319,10 @@ pub enum Due {
     Watch,
     /// Deleted jobs whose objects still exist.
     DeletedJob,
+    /// Wishes to delete all backups of a job.
+    Purge,
+    /// Backups that are being deleted.
+    Deletion,
     /// Storages, by when they are next walked for objects that no record names.
     Sweep,
 }
@@ -324,6 +335,8 @@ impl Due {
             Self::Lease => "LEASE",
             Self::Watch => "WATCH",
             Self::DeletedJob => "DELETED_JOB",
+            Self::Purge => "PURGE",
+            Self::Deletion => "DELETION",
             Self::Sweep => "SWEEP",
         }
     }
