@@ -11,6 +11,7 @@ mod encryption_keys;
 mod fixtures;
 mod isolation;
 mod jobs;
+mod openapi;
 mod outbox;
 mod page_cost;
 mod proxies;
