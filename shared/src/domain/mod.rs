@@ -4,6 +4,7 @@ pub mod ability;
 pub mod account;
 pub mod backup;
 pub mod check;
+pub mod compute;
 pub mod cron;
 pub mod expression;
 pub mod field;

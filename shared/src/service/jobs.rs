@@ -12,8 +12,10 @@ use crate::aws::table::{Cursor, DeletedJob, Noun, Order, SortBy};
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
+use crate::domain::recipe::{Recipe, RecipeDraft};
 use crate::domain::revision::Expected;
 use crate::domain::schedule::Schedule;
+use crate::domain::sealed::{Sealed, Secret};
 use crate::domain::server::Server;
 use crate::domain::ssh_key::SshKey;
 use crate::domain::storage::Storage;
@@ -36,7 +38,7 @@ pub struct JobFilter {
 pub struct JobDetail {
     /// The job.
     pub job: Job,
-    /// Its server and the key that logs in there; `None` only while the account is being taken apart.
+    /// Its server and the key that logs in there; `None` for a job that runs without one.
     pub server: Option<(Server, SshKey)>,
     /// Its storages with their priorities, in that order.
     pub storages: Vec<(Storage, u32)>,
@@ -54,13 +56,13 @@ impl Service {
         else {
             return Err(Error::internal("a required field is absent, but no fault was told"));
         };
-        let now = self.clock.now();
+        let (now, id) = (self.clock.now(), Uuid::new_v4());
         let job = Job {
-            id: Uuid::new_v4(),
+            id,
             number: self.aws.table.next_number(account, Noun::Job).await?,
             account: account.clone(),
             name,
-            recipe,
+            recipe: self.sealed_recipe(account, id, recipe)?,
             compute,
             storages,
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
@@ -105,10 +107,14 @@ impl Service {
                 None => seen.schedules.clone(),
             };
             let storages = change.storages_by_priority();
+            let recipe = match change.recipe {
+                Some(recipe) => self.sealed_recipe(account, id, recipe)?,
+                None => seen.recipe.clone(),
+            };
             let next = Job {
                 name: change.name.unwrap_or_else(|| seen.name.clone()),
-                recipe: change.recipe.unwrap_or_else(|| seen.recipe.clone()),
-                compute: change.compute.unwrap_or(seen.compute),
+                recipe,
+                compute: change.compute.unwrap_or_else(|| seen.compute.clone()),
                 storages: storages.unwrap_or_else(|| seen.storages.clone()),
                 schedules,
                 ..seen.clone()
@@ -188,9 +194,8 @@ impl Service {
             None => None,
         };
         let passes = |job: &Job| {
-            let Compute::Server { server_id } = job.compute;
-            servers.as_ref().is_none_or(|servers| servers.contains(&server_id))
-                && filter.modified_since.is_none_or(|since| job.updated_at >= since)
+            let runs_on = |servers: &HashSet<u64>| job.compute.server_id().is_some_and(|id| servers.contains(&id));
+            servers.as_ref().is_none_or(runs_on) && filter.modified_since.is_none_or(|since| job.updated_at >= since)
         };
         let page = self.aws.table.find_jobs(account, order, limit, after, passes).await?;
         let total = match *filter == JobFilter::default() {
@@ -203,8 +208,11 @@ impl Service {
     /// A job with what it refers to.
     pub async fn job_detail(&self, job: Job) -> Result<JobDetail> {
         let account = &job.account;
-        let Compute::Server { server_id } = job.compute;
-        let server = match self.aws.table.server(account, server_id).await? {
+        let server = match job.compute.server_id() {
+            Some(id) => self.aws.table.server(account, id).await?,
+            None => None,
+        };
+        let server = match server {
             Some(server) => self.aws.table.ssh_key(account, server.ssh_key_id).await?.map(|key| (server, key)),
             None => None,
         };
@@ -220,7 +228,7 @@ impl Service {
 
     /// The change, if it can be carried out: what its servers and storages are is looked up, and told with all other faults.
     async fn checked(&self, account: &AccountId, mut change: JobChange) -> Result<JobChange> {
-        if let Some(Compute::Server { server_id }) = change.compute
+        if let Some(server_id) = change.compute.as_ref().and_then(Compute::server_id)
             && self.aws.table.server(account, server_id).await?.is_none()
         {
             change.faults.push("compute.server_id", "names no server of this account");
@@ -232,6 +240,24 @@ impl Service {
         }
         let faults: FieldErrors = std::mem::take(&mut change.faults);
         Ok(faults.check(change)?)
+    }
+
+    /// The recipe of a job, with its new secrets sealed for that job.
+    fn sealed_recipe(&self, account: &AccountId, job: Uuid, draft: RecipeDraft) -> Result<Recipe> {
+        draft.seal(|key, secret| self.sealer.seal(account, &secret_name(job, key), secret))
+    }
+
+    /// A recipe of the job `from`, with its secrets sealed for the job `to` of the same account.
+    pub fn resealed_recipe(&self, account: &AccountId, recipe: Recipe, from: Uuid, to: Uuid) -> Result<Recipe> {
+        recipe.resealed(|key, sealed| {
+            let secret = self.sealer.open(account, &secret_name(from, key), sealed)?;
+            self.sealer.seal(account, &secret_name(to, key), &secret)
+        })
+    }
+
+    /// A secret of a job's config in the open, by its field's key; an internal error if it was altered or is another's.
+    pub fn open_config_secret(&self, job: &Job, key: &str, sealed: &Sealed) -> Result<Secret> {
+        self.sealer.open(&job.account, &secret_name(job.id, key), sealed)
     }
 
     /// The schedules, with a number for each new one.
@@ -261,6 +287,11 @@ impl Service {
             }
         }
     }
+}
+
+/// What a secret of a job's config is sealed for: it opens for no other job and no other field.
+fn secret_name(job: Uuid, key: &str) -> String {
+    format!("job/{job}/config/{key}")
 }
 
 pub(super) fn changed_meanwhile() -> Error {

@@ -7,7 +7,6 @@ use super::{Service, conflict};
 use crate::aws::table::{Cursor, Noun, Order, SortBy, keys};
 use crate::domain::account::AccountId;
 use crate::domain::check::{Check, CheckOutcome};
-use crate::domain::job::Compute;
 use crate::domain::message::{Message, Task};
 use crate::domain::revision::Expected;
 use crate::domain::server::{HostKey, NewServer, Server, ServerEdit, ServerStatus};
@@ -112,8 +111,7 @@ impl Service {
             if self.aws.table.delete_server(account, &seen).await?.is_yes() {
                 return Ok(());
             }
-            let uses = |compute: &Compute| matches!(compute, Compute::Server { server_id } if *server_id == id);
-            let jobs = self.jobs_where(account, |job| uses(&job.compute)).await?;
+            let jobs = self.jobs_where(account, |job| job.compute.server_id() == Some(id)).await?;
             if !jobs.is_empty() {
                 return Err(conflict::in_use("server", "job", &jobs));
             }

@@ -80,8 +80,9 @@ fn command(config: &FilesConfig) -> RemoteCommand {
         // One line per message, whatever a file is called.
         "--quoting-style=escape",
     ];
+    let stay = config.one_file_system.then(|| "--one-file-system".to_owned());
     let excludes = config.exclude.iter().map(|pattern| format!("--exclude={pattern}"));
-    let words = options.into_iter().map(str::to_owned).chain(excludes).chain(NAMES.map(str::to_owned));
+    let words = options.into_iter().map(str::to_owned).chain(stay).chain(excludes).chain(NAMES.map(str::to_owned));
     tar(config).args(words).stdin(roots(config))
 }
 

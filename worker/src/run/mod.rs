@@ -55,7 +55,11 @@ fn begin_log(kept: &Kept) {
     let storages: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
     let what = job.recipe.slug();
     kept.log.line(format!("attempt {}: {what} of job {} ({})", backup.attempt, job.name, job.id));
-    kept.log.line(format!("from {}@{} port {}, to {}", server.user, server.host, server.port, storages.join(", ")));
+    let source = match server {
+        Some(server) => format!("{}@{} port {}", server.user, server.host, server.port),
+        None => job.compute.kind().to_owned(),
+    };
+    kept.log.line(format!("from {source}, to {}", storages.join(", ")));
     if let Some(failure) = &backup.failure {
         kept.log.line(format!("the attempt before failed: {}", failure.message));
     }

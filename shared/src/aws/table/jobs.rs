@@ -8,7 +8,7 @@ use super::counters::count_job;
 use super::keys::{self, sortable, sorted_by};
 use super::{Condition, Cursor, Due, Order, OutboxRow, Page, Query, Table, Update, Watch, Write, Written};
 use crate::domain::account::AccountId;
-use crate::domain::job::{Compute, Job};
+use crate::domain::job::Job;
 use crate::error::Result;
 
 /// A job that its owner deleted, while its objects still exist.
@@ -155,9 +155,8 @@ fn changed_users(seen: &Job, next: &Job) -> Vec<Write> {
 }
 
 fn used_keys(job: &Job) -> Vec<super::Key> {
-    let Compute::Server { server_id } = job.compute;
     let storages = job.storages.iter().map(|storage| keys::storage(&job.account, storage.storage_id));
-    storages.chain([keys::server(&job.account, server_id)]).collect()
+    storages.chain(job.compute.server_id().map(|id| keys::server(&job.account, id))).collect()
 }
 
 /// Counts a user of a record in or out; refused when the record is gone. Its deletion asks for `users` to be 0.
