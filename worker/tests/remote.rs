@@ -95,6 +95,7 @@ impl Sshd {
             status: ServerStatus::Pending,
             created_at: now,
             updated_at: now,
+            revision: 1,
             last_used_at: None,
             check: None,
         }

@@ -1,6 +1,7 @@
 //! The native surface, `/v1`: one file per resource, and in each the list of its calls.
 
 pub(crate) mod answers;
+mod audit_events;
 mod backups;
 mod health;
 mod jobs;
@@ -29,6 +30,7 @@ pub fn operations() -> Vec<Operation> {
         jobs::operations(),
         schedules::operations(),
         backups::operations(),
+        audit_events::operations(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -43,6 +45,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         jobs::schemas(),
         schedules::schemas(),
         backups::schemas(),
+        audit_events::schemas(),
     ];
     all.into_iter().flatten().chain([("Failure", answers::failure_schema())]).collect()
 }
@@ -50,5 +53,5 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
 /// The native surface.
 pub fn router(service: Service) -> Router {
     let rate_limit = RateLimit::new(service.config.requests_per_second);
-    surface(routes(operations()).with_state(App { service, rate_limit }), answers::failure)
+    surface(routes(operations(), App { service, rate_limit }), answers::failure)
 }

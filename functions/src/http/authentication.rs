@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::FromRequestParts;
+use axum::Extension;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::token::Token;
 use holdfast_shared::{Error, ErrorKind, Result};
@@ -14,7 +17,7 @@ use super::error::{Answer, HttpError};
 use super::operation::{Access, Call};
 use super::surface::App;
 
-/// The account and token that a request was made with. Having one means: known, within its rate, able to make this call.
+/// The account and token that a request was made with. Having one means: known, and within its rate.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Whose resources the request acts on.
@@ -23,19 +26,38 @@ pub struct Caller {
     pub token: Token,
 }
 
-impl FromRequestParts<App> for Caller {
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
-        let token = app.service.authenticate(bearer(parts)?).await?;
-        app.rate_limit.take(&token.account, token.id, Instant::now())?;
-        let call =
-            parts.extensions.get::<Arc<Call>>().ok_or_else(|| Error::internal("a route without an operation"))?;
-        if let Access::Needs(ability) = call.access {
-            token.demand(ability)?;
-        }
-        Ok(Self { account: token.account.clone(), token })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        let known = parts.extensions.get::<Self>().cloned();
+        known.ok_or_else(|| Error::internal("a call that is open to everybody has no caller").into())
     }
+}
+
+/// Finds out who asks, unless the call is open to everybody, and counts the request.
+pub async fn authenticate(
+    State(app): State<App>,
+    Extension(call): Extension<Arc<Call>>,
+    request: Request,
+    next: Next,
+) -> Answer<Response> {
+    if call.access == Access::Open {
+        return Ok(next.run(request).await);
+    }
+    let (mut parts, body) = request.into_parts();
+    let token = app.service.authenticate(bearer(&parts)?).await?;
+    app.rate_limit.take(&token.account, token.id, Instant::now())?;
+    parts.extensions.insert(Caller { account: token.account.clone(), token });
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Refuses a call that the caller's token may not make.
+pub async fn authorise(Extension(call): Extension<Arc<Call>>, request: Request, next: Next) -> Answer<Response> {
+    if let (Access::Needs(ability), Some(caller)) = (call.access, request.extensions().get::<Caller>()) {
+        caller.token.demand(ability)?;
+    }
+    Ok(next.run(request).await)
 }
 
 /// The token's text. The scheme's name is read in any case, as RFC 9110 section 11.1 says.

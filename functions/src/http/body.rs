@@ -81,7 +81,7 @@ fn unsupported(message: &str) -> HttpError {
     HttpError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
 }
 
-async fn collect(headers: &HeaderMap, mut body: axum::body::Body) -> Result<Bytes, HttpError> {
+pub(super) async fn collect(headers: &HeaderMap, mut body: axum::body::Body) -> Result<Bytes, HttpError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut seen = 0;
     let mut kept = BytesMut::new();

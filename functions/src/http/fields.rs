@@ -1,4 +1,5 @@
-//! Typed reading of a [`Tree`], which finds every fault before it gives up.
+//! Typed reading of a [`Tree`], which finds every fault before it gives up. What nobody asked for is a fault too: a
+//! misspelt field must not be passed over in silence.
 //!
 //! ```
 //! # use holdfast_functions::http::{Fields, Tree};
@@ -10,7 +11,7 @@
 //! assert_eq!(error.fields().unwrap().iter().count(), 2);
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -22,7 +23,7 @@ use super::tree::Tree;
 /// How long a name of anything may be.
 pub const MAX_NAME_CHARS: usize = 255;
 
-/// Reads members of an object and remembers what was wrong with each. Members that nobody asks for are ignored.
+/// Reads members of an object and remembers what was wrong with each, and which of them somebody asked for.
 ///
 /// Forms know only text, so text that spells a number or a boolean is taken for one wherever it comes from. `null` and
 /// empty text count as absent. A reader answers `None` for what is absent or wrong; [`Fields::finish`] tells them apart.
@@ -30,6 +31,7 @@ pub const MAX_NAME_CHARS: usize = 255;
 pub struct Fields<'a> {
     members: &'a Map<String, Value>,
     aliases: BTreeMap<&'a str, &'a str>,
+    asked: BTreeSet<String>,
     errors: FieldErrors,
 }
 
@@ -40,12 +42,13 @@ impl<'a> Fields<'a> {
     }
 
     fn of(members: &'a Map<String, Value>) -> Self {
-        Self { members, aliases: BTreeMap::new(), errors: FieldErrors::default() }
+        Self { members, aliases: BTreeMap::new(), asked: BTreeSet::new(), errors: FieldErrors::default() }
     }
 
     /// Reads `alias` wherever `name` is asked for and absent; a fault is then told under the alias.
     #[must_use]
     pub fn alias(mut self, name: &'a str, alias: &'a str) -> Self {
+        self.asked.insert(alias.to_owned());
         if present(self.members, name).is_none() && present(self.members, alias).is_some() {
             self.aliases.insert(name, alias);
         }
@@ -53,7 +56,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether the client sent the member with anything in it.
-    pub fn has(&self, name: &str) -> bool {
+    pub fn has(&mut self, name: &str) -> bool {
         self.find(name).1.is_some()
     }
 
@@ -162,7 +165,8 @@ impl<'a> Fields<'a> {
     }
 
     /// What `build` makes of the values read, or every fault found. `build` may answer `None` only after a fault.
-    pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> holdfast_shared::Result<T> {
+    pub fn finish<T>(mut self, build: impl FnOnce() -> Option<T>) -> holdfast_shared::Result<T> {
+        self.refuse_unknown();
         self.errors.check(())?;
         build().ok_or_else(|| Error::internal("a required field is absent, but no fault was told"))
     }
@@ -175,16 +179,24 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         let mut fields = Fields::of(members);
         let answer = read(&mut fields);
+        fields.refuse_unknown();
         let sound = fields.errors.is_empty();
         self.errors.extend(path, fields.errors);
         answer.filter(|_| sound)
     }
 
+    fn refuse_unknown(&mut self) {
+        for name in self.members.keys().filter(|name| !self.asked.contains(*name)) {
+            self.errors.push(name, "is not known here; check its spelling or leave it out");
+        }
+    }
+
     /// The name that the client used, and what it sent there.
-    fn find<'n>(&self, name: &'n str) -> (&'n str, Option<&'a Value>)
+    fn find<'n>(&mut self, name: &'n str) -> (&'n str, Option<&'a Value>)
     where
         'a: 'n,
     {
+        self.asked.insert(name.to_owned());
         let used = self.aliases.get(name).copied().unwrap_or(name);
         (used, present(self.members, used))
     }
@@ -313,6 +325,17 @@ mod tests {
         assert_eq!(read, None);
         let names: Vec<_> = told(fields).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["compute.server_id", "host", "schedules.1.order", "schedules.2", "ssh_port"]);
+    }
+
+    #[test]
+    fn refuses_what_nobody_asked_for() {
+        let body =
+            tree(json!({"host": "a", "ssh_host": "b", "hots": "c", "compute": {"type": "x", "server": 1}, "no": null}));
+        let mut fields = Fields::new(&body).alias("host", "ssh_host");
+        fields.required_text("host", 9);
+        fields.object("compute", |compute| compute.required_text("type", 9));
+        let names: Vec<_> = told(fields).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["compute.server", "hots", "no"]);
     }
 
     #[test]

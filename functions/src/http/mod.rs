@@ -1,9 +1,12 @@
 //! What every HTTP surface shares: bodies, callers, request ids, errors, limits, pages. It knows no vendor and no route.
 
+pub mod address;
+pub mod audit;
 pub mod authentication;
 pub mod body;
 pub mod error;
 pub mod fields;
+pub mod idempotency;
 pub mod if_match;
 pub mod operation;
 pub mod paging;

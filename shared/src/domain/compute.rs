@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::field::{FieldReader, present};
 
+/// What a compute can be sent with; `name` and `server` are what answers show of it, and are passed over.
+const KNOWN: [&str; 5] = ["type", "server_id", "region", "name", "server"];
+
 /// Where the dump runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -46,10 +49,11 @@ impl Compute {
         }
     }
 
-    /// Reads `{type, server_id}` or `{type, region}`. Without a type it is a server's; members of the other type are
-    /// ignored, so that what answers show can be sent back.
+    /// Reads `{type, server_id}` or `{type, region}`. Without a type it is a server's; a member of the other type is
+    /// passed over.
     pub(super) fn read(fields: &mut FieldReader, value: Option<&Value>) -> Option<Self> {
         let compute = fields.object("compute", value)?;
+        fields.known("compute", compute, &KNOWN);
         let kind = fields.text("compute.type", compute.get("type"));
         if kind.is_none() && present(compute.get("type")).is_some() {
             return None;
@@ -131,6 +135,7 @@ mod tests {
             json!({"server_id": "7"}),
             json!({"type": null, "server_id": 7}),
             json!({"type": "", "server_id": 7, "region": "mars"}),
+            json!({"type": "server", "name": "web", "server_id": 7, "server": {"id": 7}}),
         ] {
             assert_eq!(read(value), (server.clone(), vec![]));
         }
@@ -162,6 +167,8 @@ mod tests {
         for (value, told) in cases {
             assert_eq!(read(value.clone()), (None, vec![told.to_owned()]), "{value}");
         }
+        let (_, faults) = read(json!({"server_id": 7, "zone": "a"}));
+        assert_eq!(faults, ["compute.zone is not known here; check its spelling or leave it out"]);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::error::FieldErrors;
 
+/// What is told of a field that nobody knows.
+pub(crate) const UNKNOWN: &str = "is not known here; check its spelling or leave it out";
+
 /// Reads fields one by one and notes what is wrong with each. `None` is a field that is missing or wrong.
 ///
 /// `null` and empty text count as missing.
@@ -20,6 +23,13 @@ impl FieldReader {
     pub fn refuse<T>(&mut self, field: &str, message: impl Into<String>) -> Option<T> {
         self.faults.push(field, message);
         None
+    }
+
+    /// Every member of an object must be one of `known`.
+    pub fn known(&mut self, path: &str, members: &Map<String, Value>, known: &[&str]) {
+        for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
+            self.faults.push(format!("{path}.{name}"), UNKNOWN);
+        }
     }
 
     /// Text as it was written.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::account::AccountId;
 pub use super::compute::{Compute, Region};
-use super::field::{FieldReader, present};
+use super::field::{FieldReader, UNKNOWN, present};
 use super::recipe::{Recipe, RecipeDefinition, RecipeDraft};
 use super::schedule::{Schedule, ScheduleInput, ScheduleStatus};
 use crate::error::FieldErrors;
@@ -69,7 +69,7 @@ impl Job {
     }
 }
 
-/// A job as a client writes it: every field can be missing, numbers can be text as in a form. What is not listed is ignored.
+/// A job as a client writes it: every field can be missing, numbers can be text as in a form.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct JobInput {
@@ -92,6 +92,9 @@ pub struct JobInput {
     pub encryption_key_id: Option<Value>,
     /// Not taken yet.
     pub proxy_id: Option<Value>,
+    /// Everything else that was sent: each is a fault.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 /// What an input says, as far as it can be read. Nothing of it may be used while `faults` holds any.
@@ -142,6 +145,9 @@ impl JobInput {
 
     fn read(&self, before: Option<&Job>) -> JobChange {
         let mut fields = FieldReader::default();
+        for name in self.others.keys() {
+            fields.faults.push(name, UNKNOWN);
+        }
         let name = fields.line("name", self.name.as_ref(), MAX_NAME_CHARS);
         let compute = Compute::read(&mut fields, self.compute.as_ref());
         let runs_on = compute.as_ref().or(before.map(|job| &job.compute));
@@ -225,7 +231,9 @@ impl JobInput {
 }
 
 fn storage(fields: &mut FieldReader, index: usize, entry: &Value) -> Option<JobStorage> {
-    let entry = fields.object(&format!("storage.{index}"), Some(entry))?;
+    let path = format!("storage.{index}");
+    let entry = fields.object(&path, Some(entry))?;
+    fields.known(&path, entry, &["storage_id", "priority"]);
     let (id_field, priority_field) = (format!("storage.{index}.storage_id"), format!("storage.{index}.priority"));
     if present(entry.get("storage_id")).is_none() {
         return fields.refuse(&id_field, "is required");

@@ -4,9 +4,10 @@ use std::mem::discriminant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::cron::Crontab;
+use super::field::UNKNOWN;
 use super::retention::Retention;
 use super::timezone::Timezone;
 use super::timing::{Rule, Timing, TimingError};
@@ -21,6 +22,8 @@ const CRON_BESIDE_FREQUENCY: &str = "0 * * * *";
 const DEFAULT_FREQUENCY_HOURS: u32 = 24;
 const DEFAULT_NAME: &str = "main";
 const MAX_NAME_CHARS: usize = 255;
+/// What a schedule shows that nobody can set.
+const ONLY_IN_ANSWERS: [&str; 5] = ["id", "status", "next_runs", "resource_type", "resource_id"];
 const MAX_ORDER: u32 = 9_999;
 const MAX_KEPT: u32 = 9_999;
 
@@ -58,7 +61,7 @@ pub enum ScheduleStatus {
 
 /// A schedule as a client writes it: every field can be missing, numbers can be text as in a form.
 ///
-/// A field that is `null` counts as missing. It can be an answer sent back: what is not listed here is ignored.
+/// A field that is `null` counts as missing. It can be an answer sent back: what only answers hold is passed over.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ScheduleInput {
@@ -88,6 +91,9 @@ pub struct ScheduleInput {
     pub retention_monthly: Option<Value>,
     /// `retention`: the four as answers print them; each `retention_…` above goes before its namesake here.
     pub retention: Option<Value>,
+    /// Everything else that was sent.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 impl Schedule {
@@ -106,6 +112,7 @@ impl Schedule {
     pub fn apply(&self, input: &ScheduleInput) -> Result<Self, FieldErrors> {
         let mut errors = FieldErrors::default();
         let mut fields = Reader { errors: &mut errors };
+        fields.refuse_unknown(&input.others);
         let name = fields.name(input).unwrap_or_else(|| self.name.clone());
         let order = fields.number("order", &input.order, MAX_ORDER).unwrap_or(self.order);
         let retention = fields.retention(input, self.retention);
@@ -186,6 +193,12 @@ impl Reader<'_> {
     fn refuse<T>(&mut self, field: &str, message: impl Into<String>) -> Option<T> {
         self.errors.push(field, message);
         None
+    }
+
+    fn refuse_unknown(&mut self, others: &Map<String, Value>) {
+        for name in others.keys().filter(|name| !ONLY_IN_ANSWERS.contains(&name.as_str())) {
+            self.errors.push(name, UNKNOWN);
+        }
     }
 
     fn text<'v>(&mut self, field: &str, value: &'v Option<Value>) -> Option<&'v str> {

@@ -3,9 +3,11 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod audit_events;
 mod backups;
 mod conflict;
 mod downloads;
+mod idempotency;
 mod jobs;
 mod listing;
 mod maintenance;
@@ -24,7 +26,8 @@ mod tokens;
 use std::sync::Arc;
 
 pub use backups::{BackupDetail, LogPosition, LogText};
-pub use downloads::Reading;
+pub use downloads::{Holder, Reading};
+pub use idempotency::{ClaimedCall, KeptAnswer, Repetition};
 pub use jobs::{JobDetail, JobFilter};
 pub use listing::Listing;
 pub use maintenance::Report;

@@ -322,6 +322,15 @@ mod tests {
     }
 
     #[test]
+    fn mounts_are_left_out_only_where_that_is_asked_for() {
+        let mut config = FilesConfig { root_paths: vec!["/".to_owned()], ..FilesConfig::default() };
+        let asked = |config: &FilesConfig| format!("{:?}", command(config)).contains("\"--one-file-system\"");
+        assert!(!asked(&config));
+        config.one_file_system = true;
+        assert!(asked(&config));
+    }
+
+    #[test]
     fn a_clean_end_is_whole() {
         let lines = ["tar: Removing leading `/' from member names", "tar: /srv/site/s: socket ignored"];
         assert_eq!(judged(0, &lines).unwrap(), Vec::<String>::new());

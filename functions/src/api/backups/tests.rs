@@ -83,7 +83,7 @@ fn a_backup_shows_all_that_is_known_of_it() {
             "plain_bytes": 40_000, "stored_bytes": 19_023, "plain_sha256": "aa", "stored_sha256": "bb",
         }],
     });
-    let url_of = |_: &Backup, file: &File| Ok(format!("https://holdfast.example/{}", file.id));
+    let url_of = |_: &Backup, file: &File| Ok(Some(format!("https://holdfast.example/{}", file.id)));
     assert_eq!(view(&detail, url_of).unwrap(), expected);
 }
 

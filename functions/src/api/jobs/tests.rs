@@ -59,6 +59,7 @@ fn documented() -> JobDetail {
         status: ServerStatus::Success,
         created_at: at("2022-01-11T06:40:29Z"),
         updated_at: at("2022-01-11T06:40:29Z"),
+        revision: 1,
         last_used_at: None,
         check: None,
     };
@@ -72,6 +73,7 @@ fn documented() -> JobDetail {
         credentials: None,
         created_at,
         updated_at: created_at,
+        revision: 1,
         check: None,
     };
     let schedules = change.schedules.clone().unwrap().into_iter().map(|schedule| Schedule { id: 15, ..schedule });
