@@ -3,6 +3,7 @@
 pub(crate) mod answers;
 mod audit_events;
 mod backups;
+mod documentation;
 mod health;
 mod jobs;
 mod recipes;
@@ -31,6 +32,7 @@ pub fn operations() -> Vec<Operation> {
         schedules::operations(),
         backups::operations(),
         audit_events::operations(),
+        documentation::operations(),
     ];
     all.into_iter().flatten().collect()
 }

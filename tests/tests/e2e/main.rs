@@ -8,6 +8,7 @@ mod downtime;
 mod fixtures;
 mod isolation;
 mod jobs;
+mod openapi;
 mod outbox;
 mod recipes;
 mod repetition;
