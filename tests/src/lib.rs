@@ -2,11 +2,13 @@
 //!
 //! Nothing here sleeps to wait: [`eventually`] looks until something is so, and fails with what it saw last.
 
+pub mod history;
 pub mod http;
 pub mod installation;
 pub mod leftovers;
 pub mod process;
 pub mod proxy;
+pub mod table;
 pub mod tree;
 
 use std::fmt::Debug;

@@ -1,15 +1,20 @@
 //! Holdfast end to end: each test has an installation of its own, on real parts. A module per subject.
 
 mod audit;
+mod backup_calls;
 mod backups;
 mod bad_input;
+mod deletion;
 mod downloads;
 mod downtime;
+mod encryption_keys;
 mod fixtures;
 mod isolation;
 mod jobs;
 mod openapi;
 mod outbox;
+mod page_cost;
+mod proxies;
 mod recipes;
 mod repetition;
 mod resources;
@@ -19,4 +24,5 @@ mod serve;
 mod slots;
 mod sources;
 mod storage_faults;
+mod table_faults;
 mod workers;

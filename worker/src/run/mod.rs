@@ -8,6 +8,7 @@ mod keeper;
 mod log;
 
 use holdfast_shared::domain::backup::{Backup, Failure, Outcome};
+use holdfast_shared::domain::login::Login;
 use holdfast_shared::domain::object_key::BackupDirectory;
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::service::{AfterFailure, Claim, Service};
@@ -55,8 +56,8 @@ fn begin_log(kept: &Kept) {
     let storages: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
     let what = job.recipe.slug();
     kept.log.line(format!("attempt {}: {what} of job {} ({})", backup.attempt, job.name, job.id));
-    let source = match server {
-        Some(server) => format!("{}@{} port {}", server.user, server.host, server.port),
+    let source = match server.as_ref().map(|server| &server.login) {
+        Some(Login { host, port, user, .. }) => format!("{user}@{host} port {port}"),
         None => job.compute.kind().to_owned(),
     };
     kept.log.line(format!("from {source}, to {}", storages.join(", ")));
@@ -135,6 +136,7 @@ impl RunError {
             Self::Source(SourceError::Remote(error)) => remote_kind(error),
             Self::Source(_) => "source",
             Self::Storage { .. } => "storage",
+            Self::Refused(_) => "config",
             Self::Service(_) | Self::Internal(_) => "internal",
             Self::Stopped => "stopped",
         }
@@ -144,6 +146,7 @@ impl RunError {
         match self {
             Self::Source(error) => error.retry(),
             Self::Storage { error, .. } => error.retry(),
+            Self::Refused(_) => Retry::Never,
             Self::Service(_) | Self::Internal(_) | Self::Stopped => Retry::Later,
         }
     }

@@ -5,9 +5,6 @@ use serde_json::json;
 use super::reader::{MAX_LINE_BYTES, MAX_LIST_BYTES};
 use super::*;
 
-/// The most that a recipe may take of a table's item of 400 KB: the rest of a job needs less than the other half.
-const MAX_RECIPE_BYTES: usize = 300_000;
-
 /// What is sent for each field of a recipe, and how it prints.
 const GIVEN: [(&str, &[(&str, &str, &str)]); 8] = [
     (
@@ -405,41 +402,6 @@ fn resealing_reaches_every_secret_and_nothing_else() {
         assert_eq!(again, Ok(before));
         let secrets: Vec<_> = fields.iter().filter(|(.., value)| *value == "**set**").map(|(key, ..)| *key).collect();
         assert_eq!(keys, secrets, "{slug}");
-    }
-}
-
-#[test]
-fn the_largest_recipe_fits_in_an_item_of_the_table() {
-    let fill = |count: usize, each: &dyn Fn(usize) -> String| {
-        let mut text = String::new();
-        for entry in (0..count).map(each) {
-            if text.len() + entry.len() + 1 <= MAX_LIST_BYTES {
-                text.extend([entry.as_str(), "\n"]);
-            }
-        }
-        text
-    };
-    let paths = fill(100, &|n| format!("/{n}{}", "p".repeat(648)));
-    let patterns = fill(1_000, &|n| format!("{n}{}", "ü".repeat(30)));
-    let tables = fill(1_000, &|n| format!("t{n}{}", "t".repeat(58)));
-    let databases = fill(100, &|n| format!("{n}{}", "ü".repeat(60)));
-    let password = "\u{10ffff}".repeat(1_024);
-    let largest = [
-        ("file-backups", json!({"root_path": paths, "exclude": patterns})),
-        (
-            "postgresql-backups",
-            json!({
-                "postgresql_database": databases, "postgresql_excluded_tables": tables,
-                "postgresql_excluded_table_data": tables, "postgresql_password": password,
-            }),
-        ),
-        ("mysql-backups", json!({"mysql_database": databases, "mysql_excluded_tables": tables})),
-    ];
-    for (slug, sent) in largest {
-        let recipe = recipe(slug).configure(&config(sent), false).unwrap();
-        let seal = |_: &str, secret: &Secret| Ok::<_, ()>(Sealed("s".repeat(2 * secret.expose().len() + 64)));
-        let bytes = serde_json::to_vec(&recipe.seal(seal).unwrap()).unwrap().len();
-        assert!(bytes > MAX_LIST_BYTES && bytes < MAX_RECIPE_BYTES, "{slug}: {bytes}");
     }
 }
 
