@@ -16,7 +16,7 @@ impl Service {
     }
 
     /// A recipe of the job `from`, with its secrets sealed for the job `to` of the same account.
-    pub fn resealed_recipe(&self, account: &AccountId, recipe: Recipe, from: Uuid, to: Uuid) -> Result<Recipe> {
+    pub(super) fn resealed_recipe(&self, account: &AccountId, recipe: Recipe, from: Uuid, to: Uuid) -> Result<Recipe> {
         recipe.resealed(|key, sealed| {
             let secret = self.sealer.open(account, &secret_name(from, key), sealed)?;
             self.sealer.seal(account, &secret_name(to, key), &secret)

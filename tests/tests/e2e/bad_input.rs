@@ -287,8 +287,8 @@ async fn jobs() {
     a storage twice: 422 storage.1.storage_id: stands there twice
     no name: 422 name: is required
     a name of two lines: 422 name: must not hold line breaks or other control characters
-    an encryption key: 422 encryption_key_id: is not available; leave it out
-    a proxy: 422 proxy_id: is not available; leave it out
+    an encryption key: 422 encryption_key_id: names no encryption key of this account
+    a proxy: 422 proxy_id: names no proxy of this account
     three faults at once: 422 compute.server_id: names no server of this account; name: must have 1 to 255 characters; storage.0.storage_id: names no storage of this account
     an edit with an unknown server: 422 compute.server_id: names no server of this account
     an edit with an unknown storage: 422 storage.0.storage_id: names no storage of this account

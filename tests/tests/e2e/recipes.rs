@@ -204,12 +204,13 @@ async fn a_sealed_secret_opens_for_its_job_and_field_only() {
     assert_eq!(open(&installation, &second, "mysql_password", &sealed), None, "another job's");
     assert_eq!(open(&installation, &first, "redis_password", &sealed), None, "another field's");
 
-    let service = installation.service();
-    let moved = service.resealed_recipe(&first.account, first.recipe.clone(), first.id, second.id).unwrap();
-    let second = Job { recipe: moved, ..second };
-    let sealed = mysql_password(&second).unwrap();
-    assert_eq!(open(&installation, &second, "mysql_password", &sealed).as_deref(), Some(CANARY));
-    assert!(service.resealed_recipe(&first.account, second.recipe.clone(), first.id, second.id).is_err());
+    let path = format!("/v1/jobs/{}/clone", first.id);
+    let copy = installation.api.post(&path, json!({})).await.expect(201).data();
+    assert_eq!(copy["config"]["mysql_password"]["value"], "**set**");
+    let copy = stored(&installation, id(copy["id"].as_str().unwrap())).await;
+    let resealed = mysql_password(&copy).unwrap();
+    assert_eq!(open(&installation, &copy, "mysql_password", &resealed).as_deref(), Some(CANARY));
+    assert_eq!(open(&installation, &first, "mysql_password", &resealed), None, "the copy's own");
 }
 
 async fn stored(installation: &Installation, id: Uuid) -> Job {
