@@ -5,8 +5,11 @@ use serde_json::json;
 use super::reader::{MAX_LINE_BYTES, MAX_LIST_BYTES};
 use super::*;
 
-/// What is sent for each field of a recipe, and how it prints.
-const GIVEN: [(&str, &[(&str, &str, &str)]); 8] = [
+/// A field's key, what is sent for it, and how that prints.
+type Given = (&'static str, &'static str, &'static str);
+
+/// What is sent for each field of each recipe.
+const GIVEN: [(&str, &[Given]); 8] = [
     (
         "file-backups",
         &[
