@@ -159,6 +159,11 @@ impl FieldErrors {
         self.0.is_empty()
     }
 
+    /// Whether anything was found wrong with a field.
+    pub fn contains(&self, field: &str) -> bool {
+        self.0.contains_key(field)
+    }
+
     /// Field names with their messages, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.0.iter().map(|(field, messages)| (field.as_str(), messages.as_slice()))

@@ -229,6 +229,7 @@ fn files(roots: &[&Path], exclude: &[&str]) -> Recipe {
         exclude: exclude.iter().map(|pattern| (*pattern).to_owned()).collect(),
         compression_level: 0,
         use_sudo: false,
+        one_file_system: false,
     })
 }
 

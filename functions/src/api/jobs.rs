@@ -118,7 +118,11 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// The members of a body, where those that a job cannot do without are `demanded`.
 fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Member> {
-    let compute = object([optional("type", text().described("server")), optional("server_id", id())]);
+    let compute = object([
+        optional("type", text().described("server, or ss_serverless (also serverless)").default("server")),
+        optional("server_id", id().described("required for server")),
+        optional("region", text().described("required for ss_serverless: EU or US, in any case")),
+    ]);
     vec![
         demanded("name", line(MAX_NAME_CHARS)),
         optional("recipe_id", integer().described("a recipe by its number, or recipe by its name")),
@@ -141,6 +145,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
     let compute = object([
         required("type", text()),
         required("name", or_null(text())),
+        optional("region", text()),
         optional("server_id", id()),
         optional("server", or_null(named("Server"))),
     ]);
@@ -361,7 +366,7 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
         "number": job.number,
         "name": job.name,
         "recipe": job.recipe.slug(),
-        "compute_type": "server",
+        "compute_type": job.compute.kind(),
         "compute": compute(detail),
         "config": config(&job.recipe),
         "encryption_key_id": job.encryption_key_id,
@@ -377,20 +382,28 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
 }
 
 fn compute(detail: &JobDetail) -> Value {
-    let Compute::Server { server_id } = detail.job.compute;
-    let server = detail.server.as_ref();
-    json!({
-        "type": "server",
-        "name": server.map(|(server, _)| &server.name),
-        "server_id": server_id,
-        "server": server.map(|(server, key)| servers::view(server, key)),
-    })
+    let kind = detail.job.compute.kind();
+    match &detail.job.compute {
+        Compute::Server { server_id } => {
+            let server = detail.server.as_ref();
+            json!({
+                "type": kind,
+                "name": server.map(|(server, _)| &server.name),
+                "server_id": server_id,
+                "server": server.map(|(server, key)| servers::view(server, key)),
+            })
+        }
+        Compute::Serverless { region } => {
+            let name = format!("Serverless {}", region.to_string().to_uppercase());
+            json!({ "type": kind, "name": name, "region": region })
+        }
+    }
 }
 
 fn config(recipe: &Recipe) -> Map<String, Value> {
     let settings = recipe.settings().into_iter();
     let printed = settings.map(|(field, value)| {
-        (field.key.to_owned(), json!({ "value": value.to_json(), "label": field.label, "type": field.kind }))
+        (field.key.to_owned(), json!({ "value": value.to_json(), "label": field.label, "type": field.kind.as_str() }))
     });
     printed.collect()
 }

@@ -1,7 +1,7 @@
 //! `/v1/recipes`: the kinds of source that a job can have, and what each needs to know.
 
 use axum::Json;
-use holdfast_shared::domain::recipe::{FieldDefinition, RECIPES, RecipeDefinition};
+use holdfast_shared::domain::recipe::{FieldDefinition, Need, RECIPES, RecipeDefinition};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -22,20 +22,25 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("key", text()),
         required("label", text()),
         required("type", text()),
+        required("help", text()),
         required("required", boolean()),
+        required("required_without_server", boolean()),
+        required("secret", boolean()),
+        required("choices", schema::list(text())),
         required("default", anything()),
     ]);
     let recipe = object([
         required("id", id()),
         required("recipe", text()),
         required("name", text()),
+        required("computes", schema::list(text())),
         required("fields", schema::list(field)),
     ]);
     vec![("Recipe", recipe)]
 }
 
 pub(super) async fn list(_: Caller) -> Json<Value> {
-    data(RECIPES.iter().map(view).collect::<Vec<_>>())
+    data(RECIPES.into_iter().map(view).collect::<Vec<_>>())
 }
 
 fn view(recipe: &RecipeDefinition) -> Value {
@@ -43,17 +48,24 @@ fn view(recipe: &RecipeDefinition) -> Value {
         "id": recipe.id,
         "recipe": recipe.slug,
         "name": recipe.label,
-        "fields": recipe.fields.iter().map(field).collect::<Vec<_>>(),
+        "computes": if recipe.serverless { vec!["server", "ss_serverless"] } else { vec!["server"] },
+        "fields": recipe.defaults().into_iter().map(|(definition, default)| field(definition, default)).collect::<Vec<_>>(),
     })
 }
 
-fn field(field: &FieldDefinition) -> Value {
+/// A secret, and what every job has to say, have no default.
+fn field(field: &FieldDefinition, default: Value) -> Value {
+    let default = (!field.secret && field.need != Need::Always).then_some(default);
     json!({
         "key": field.key,
         "label": field.label,
-        "type": field.kind,
-        "required": field.required,
-        "default": field.default.as_ref().map(|default| default.to_json()),
+        "type": field.kind.as_str(),
+        "help": field.help,
+        "required": field.need == Need::Always,
+        "required_without_server": field.need != Need::Never,
+        "secret": field.secret,
+        "choices": field.kind.choices(),
+        "default": default,
     })
 }
 
@@ -61,17 +73,62 @@ fn field(field: &FieldDefinition) -> Value {
 mod tests {
     use super::*;
 
+    /// Each field of a recipe in one line: key, type, default, and what else there is to say.
+    fn printed(slug: &str) -> Vec<String> {
+        let shown = view(RecipeDefinition::find(slug).unwrap());
+        assert_eq!(shown["recipe"], slug);
+        let line = |field: &Value| {
+            assert!(field["help"].as_str().is_some_and(|help| !help.is_empty()), "{field}");
+            let marks =
+                ["required", "required_without_server", "secret"].into_iter().filter(|mark| field[*mark] == true);
+            let marks: Vec<_> = marks.collect();
+            let (key, kind) = (field["key"].as_str().unwrap(), field["type"].as_str().unwrap());
+            format!("{key} {kind} {} {}", field["default"], marks.join(" ")).trim_end().to_owned()
+        };
+        shown["fields"].as_array().unwrap().iter().map(line).collect()
+    }
+
     #[test]
-    fn tells_what_a_file_backup_needs() {
-        let fields = json!([
-            {"key": "root_path", "label": "Root Paths", "type": "textarea", "required": true, "default": null},
-            {"key": "exclude", "label": "Exclude List", "type": "textarea", "required": false, "default": ""},
-            {"key": "compression_level", "label": "Compression Level", "type": "number", "required": false, "default": 6},
-            {"key": "use_sudo", "label": "Run using Sudo?", "type": "checkbox", "required": false, "default": "False"},
-        ]);
-        assert_eq!(
-            view(&RECIPES[0]),
-            json!({"id": 1, "recipe": "file-backups", "name": "File Backups", "fields": fields})
-        );
+    fn tells_what_each_source_needs() {
+        let files = [
+            "root_path textarea null required required_without_server",
+            "exclude textarea \"\"",
+            "compression_level number 6",
+            "use_sudo checkbox \"False\"",
+            "one_file_system checkbox \"False\"",
+        ];
+        assert_eq!(printed("file-backups"), files);
+        let redis = [
+            "redis_host text \"\" required_without_server",
+            "redis_port number 6379",
+            "redis_username text \"\"",
+            "redis_password password null secret",
+            "compression_level number 6",
+        ];
+        assert_eq!(printed("redis-backups"), redis);
+        let url = [
+            "url text null required required_without_server secret",
+            "use_compression checkbox \"False\"",
+            "compression_level number 6",
+        ];
+        assert_eq!(printed("url-backups"), url);
+    }
+
+    #[test]
+    fn tells_where_each_source_can_be_read_from() {
+        let shown: Vec<_> = RECIPES.into_iter().map(view).collect();
+        let told: Vec<_> = shown.iter().map(|one| (one["id"].as_u64().unwrap(), one["computes"].to_string())).collect();
+        let (server, both) = (r#"["server"]"#.to_owned(), r#"["server","ss_serverless"]"#.to_owned());
+        let expected = [
+            (1, &server),
+            (8, &server),
+            (28, &both),
+            (1001, &both),
+            (1002, &both),
+            (1003, &server),
+            (1004, &both),
+            (1005, &server),
+        ];
+        assert_eq!(told, expected.map(|(id, computes)| (id, computes.clone())));
     }
 }

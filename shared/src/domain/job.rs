@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::account::AccountId;
+pub use super::compute::{Compute, Region};
 use super::field::{FieldReader, UNKNOWN, present};
-use super::recipe::{Recipe, RecipeDefinition};
+use super::recipe::{Recipe, RecipeDefinition, RecipeDraft};
 use super::schedule::{Schedule, ScheduleInput, ScheduleStatus};
 use crate::error::FieldErrors;
 
@@ -17,17 +18,6 @@ const MAX_STORAGES: usize = 5;
 /// How many schedules a job can have: all of them change in one transaction.
 const MAX_SCHEDULES: usize = 10;
 const MAX_PRIORITY: u64 = 100;
-
-/// Where the dump runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Compute {
-    /// Over SSH, with the tools of that host.
-    Server {
-        /// The server's id.
-        server_id: u64,
-    },
-}
 
 /// One storage of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,7 +107,7 @@ pub struct JobInput {
     pub recipe: Option<Value>,
     /// The recipe's config: members that are missing keep what they were.
     pub config: Option<Value>,
-    /// `{type, server_id}`.
+    /// `{type, server_id}` or `{type, region}`; replaces the whole.
     pub compute: Option<Value>,
     /// `[{storage_id, priority}]`: replaces all.
     #[serde(alias = "storages")]
@@ -145,8 +135,8 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Val
 pub struct JobChange {
     /// Its name; `None` is no change, here and below.
     pub name: Option<String>,
-    /// What to back up.
-    pub recipe: Option<Recipe>,
+    /// What to back up, with new secrets in the open.
+    pub recipe: Option<RecipeDraft>,
     /// Where the dump runs.
     pub compute: Option<Compute>,
     /// Where copies go, each with its place in the input.
@@ -196,8 +186,9 @@ impl JobInput {
             fields.faults.push(name, UNKNOWN);
         }
         let name = fields.line("name", self.name.as_ref(), MAX_NAME_CHARS);
-        let recipe = self.recipe(&mut fields, before);
-        let compute = self.compute(&mut fields);
+        let compute = Compute::read(&mut fields, self.compute.as_ref());
+        let runs_on = compute.as_ref().or(before.map(|job| &job.compute));
+        let recipe = self.recipe(&mut fields, before, runs_on);
         let storages = self.storages(&mut fields);
         let schedules = self.schedules(&mut fields, before.map_or(&[], |job| &job.schedules));
         let encryption_key_id = link(&mut fields, "encryption_key_id", self.encryption_key_id.as_ref());
@@ -206,58 +197,40 @@ impl JobInput {
         JobChange { name, recipe, compute, storages, schedules, encryption_key_id, proxy_id, faults }
     }
 
-    fn recipe(&self, fields: &mut FieldReader, before: Option<&Job>) -> Option<Recipe> {
+    fn recipe(&self, fields: &mut FieldReader, before: Option<&Job>, compute: Option<&Compute>) -> Option<RecipeDraft> {
         let by_id = present(self.recipe_id.as_ref());
         let (field, word) =
             if by_id.is_some() { ("recipe_id", by_id) } else { ("recipe", present(self.recipe.as_ref())) };
         let word = word.map(|word| word.as_str().map_or_else(|| word.to_string(), |text| text.trim().to_owned()));
-        let named = word.as_deref().map(RecipeDefinition::find);
         let empty = Map::new();
         let config = match present(self.config.as_ref()) {
             None => &empty,
             Some(config) => fields.object("config", Some(config))?,
         };
-        let configured = match (named, before) {
-            (Some(None), _) => {
+        let before = before.map(|job| &job.recipe);
+        let named = match word.as_deref().map(RecipeDefinition::find) {
+            None => None,
+            Some(Some(named)) => Some(named.meant(config, before)),
+            Some(None) => {
                 return fields
                     .refuse(field, format!("there is no such recipe; there are {}", RecipeDefinition::choices()));
             }
+        };
+        let serverless = compute.is_some_and(|compute| compute.server_id().is_none());
+        let (definition, configured) = match (named, before) {
             (None, None) => {
                 return fields.refuse("recipe_id", format!("is required, one of {}", RecipeDefinition::choices()));
             }
-            (Some(Some(named)), Some(before)) if *named != *before.recipe.definition() => {
+            (Some(named), Some(before)) if named.id != before.id() => {
                 return fields.refuse(field, "of a job cannot be changed; make another job");
             }
-            // The seed of URL backups sends the number of file backups.
-            (Some(Some(named)), None) if config.contains_key("url") && !config.contains_key("root_path") => {
-                return fields.refuse(
-                    "config.url",
-                    format!("is not of {}; there are {}", named.slug, RecipeDefinition::choices()),
-                );
-            }
-            (_, Some(before)) => before.recipe.reconfigure(config),
-            (Some(Some(named)), None) => named.configure(config),
+            (_, Some(before)) => (before.definition(), before.reconfigure(config, serverless)),
+            (Some(named), None) => (named, named.configure(config, serverless)),
         };
+        if serverless && !definition.serverless {
+            fields.refuse::<()>("compute.type", format!("must be server for {}", definition.slug));
+        }
         configured.map_err(|faults| fields.faults.extend("config", faults)).ok()
-    }
-
-    fn compute(&self, fields: &mut FieldReader) -> Option<Compute> {
-        let compute = fields.object("compute", self.compute.as_ref())?;
-        let kind = fields.text("compute.type", compute.get("type"));
-        if kind.is_none() && compute.get("type").is_some_and(|kind| !kind.is_null()) {
-            return None;
-        }
-        match kind.unwrap_or("server") {
-            "server" => {}
-            "ss_serverless" | "serverless" | "ss_agent" | "agent" => {
-                return fields.refuse("compute.type", "is not available; use server");
-            }
-            _ => return fields.refuse("compute.type", "must be server"),
-        }
-        if present(compute.get("server_id")).is_none() {
-            return fields.refuse("compute.server_id", "is required");
-        }
-        fields.id("compute.server_id", compute.get("server_id")).map(|server_id| Compute::Server { server_id })
     }
 
     fn storages(&self, fields: &mut FieldReader) -> Option<Vec<(usize, JobStorage)>> {
@@ -345,9 +318,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::sealed::{Sealed, Secret};
 
     fn input(value: Value) -> JobInput {
         serde_json::from_value(value).unwrap()
+    }
+
+    /// The recipe with its secrets "sealed", so that each still says what it was.
+    fn sealed(change: &JobChange) -> Recipe {
+        let seal = |key: &str, secret: &Secret| Ok::<_, ()>(Sealed(format!("{key}={}", secret.expose())));
+        change.recipe.clone().unwrap().seal(seal).unwrap()
     }
 
     fn told(change: &JobChange) -> Vec<&str> {
@@ -376,7 +356,7 @@ mod tests {
         let change = input(example()).read_new();
         assert_eq!(told(&change), [""; 0]);
         assert_eq!(change.name.as_deref(), Some("Demo File Backup"));
-        assert_eq!(change.recipe.as_ref().map(Recipe::id), Some(1));
+        assert_eq!(sealed(&change).id(), 1);
         assert_eq!(change.compute, Some(Compute::Server { server_id: 1 }));
         assert_eq!(change.storages_by_priority(), Some(vec![JobStorage { storage_id: 1232, priority: 1 }]));
         let schedules = change.schedules.unwrap();
@@ -408,9 +388,12 @@ mod tests {
         let cases = [
             ("name", json!("a\nb"), "name"),
             ("name", json!("x".repeat(256)), "name"),
-            ("recipe_id", json!(28), "recipe_id"),
+            ("recipe_id", json!(4711), "recipe_id"),
+            ("recipe_id", json!(28), "config.root_path"),
             ("config", json!("x"), "config"),
-            ("config", json!({"url": "example.com"}), "config.url"),
+            ("config", json!({"url": "ftp://example.com"}), "config.url"),
+            ("config", json!({"root_path": "/", "url": "example.com"}), "config.url"),
+            ("config", json!({"root_path": "/", "sudo": true}), "config.sudo"),
             ("config", json!({"root_path": "etc"}), "config.root_path"),
             ("compute", json!({"type": "ss_serverless", "region": "eu"}), "compute.type"),
             ("compute", json!({"type": 3, "server_id": 1}), "compute.type"),
@@ -435,9 +418,84 @@ mod tests {
 
     #[test]
     fn a_recipe_that_does_not_exist_names_those_that_do() {
-        let change = with("recipe_id", json!("mysql-backups"));
+        let change = with("recipe_id", json!("tape-backups"));
         let (_, messages) = change.faults.iter().next().unwrap();
-        assert!(messages[0].contains("1 (file-backups)"), "{messages:?}");
+        assert!(
+            messages[0].contains("1 (file-backups), 8 (laravel-forge-backups), 28 (mysql-backups)"),
+            "{messages:?}"
+        );
+    }
+
+    #[test]
+    fn the_documented_examples_of_other_sources_are_read() {
+        let mysql = json!({
+            "mysql_username": "snapshooter-demo", "mysql_password": "<Database Password>",
+            "mysql_host": "demo-mysql.example.com", "mysql_port": 3306,
+            "mysql_database": "my-popular-minecraft-server", "compression_level": 6,
+        });
+        let forge = json!({"backup_storage_folder": true, "compression_level": 6});
+        let url = json!({"url": "example.com", "use_compression": true, "compression_level": 6});
+        let serverless = json!({"type": "ss_serverless", "region": "eu"});
+        let server = json!({"type": "server", "server_id": 1});
+        let cases = [
+            (28, "mysql-backups", mysql, serverless),
+            (8, "laravel-forge-backups", forge, server.clone()),
+            (1, "url-backups", url, server),
+        ];
+        for (id, slug, config, compute) in cases {
+            let mut body = example();
+            (body["recipe_id"], body["config"], body["compute"]) = (json!(id), config, compute);
+            let change = input(body).read_new();
+            assert_eq!(told(&change), [""; 0], "{slug}");
+            assert_eq!(sealed(&change).slug(), slug);
+        }
+    }
+
+    #[test]
+    fn a_recipe_that_needs_a_server_says_so_with_everything_else() {
+        let serverless = json!({"type": "ss_serverless", "region": "US"});
+        for recipe in super::super::recipe::RECIPES {
+            let mut body = example();
+            (body["recipe_id"], body["config"], body["compute"]) =
+                (json!(recipe.id), json!({"compression_level": 20}), serverless.clone());
+            let change = input(body).read_new();
+            assert_eq!(change.faults.contains("compute.type"), !recipe.serverless, "{}", recipe.slug);
+            assert!(change.faults.contains("config.compression_level"), "{}", recipe.slug);
+        }
+    }
+
+    #[test]
+    fn a_job_moves_to_a_worker_only_with_all_that_this_needs() {
+        let mut before = job();
+        let mut new = example();
+        (new["recipe_id"], new["config"]) = (json!(28), json!({"mysql_password": "p"}));
+        before.recipe = sealed(&input(new).read_new());
+        let away = json!({"compute": {"type": "serverless", "region": "EU"}});
+        assert_eq!(told(&input(away.clone()).read_change(&before)), ["config.mysql_host"]);
+        let mut with_host = away;
+        with_host["config"] = json!({"mysql_host": "db.example.com"});
+        let change = input(with_host).read_change(&before);
+        assert_eq!(told(&change), [""; 0]);
+        before = Job { recipe: sealed(&change), compute: change.compute.unwrap(), ..before };
+        let change = input(json!({"config": {"mysql_host": ""}})).read_change(&before);
+        assert_eq!(told(&change), ["config.mysql_host"], "a job that runs there cannot lose its host");
+        let change = input(json!({"compute": {"server_id": 1}, "config": {"mysql_host": ""}})).read_change(&before);
+        assert_eq!(told(&change), [""; 0]);
+    }
+
+    #[test]
+    fn the_number_of_file_backups_goes_on_meaning_a_url_job() {
+        let mut before = job();
+        let made = with("config", json!({"url": "example.com"}));
+        before.recipe = sealed(&made);
+        for body in [json!({"recipe_id": 1}), json!({"recipe_id": 1, "config": {"url": "other.example"}})] {
+            let change = input(body).read_change(&before);
+            assert_eq!((told(&change), sealed(&change).slug()), (vec![], "url-backups"));
+        }
+        let change = input(json!({"recipe_id": 1, "config": {"root_path": "/"}})).read_change(&before);
+        assert_eq!(told(&change), ["recipe_id"]);
+        let change = input(json!({"recipe_id": 1, "config": {"url": "example.com"}})).read_change(&job());
+        assert_eq!(told(&change), ["recipe_id"]);
     }
 
     fn job() -> Job {
@@ -449,8 +507,8 @@ mod tests {
             number: 1,
             account: AccountId::parse("acme").unwrap(),
             name: "Demo".into(),
-            recipe: change.recipe.clone().unwrap(),
-            compute: change.compute.unwrap(),
+            recipe: sealed(&change),
+            compute: change.compute.clone().unwrap(),
             storages: change.storages_by_priority().unwrap(),
             schedules: schedules.collect(),
             encryption_key_id: None,
@@ -467,7 +525,8 @@ mod tests {
     #[test]
     fn a_change_says_only_what_changes() {
         let change = input(json!({"recipe_id": 1})).read_change(&job());
-        assert_eq!(change, JobChange { recipe: Some(job().recipe), ..JobChange::default() });
+        assert_eq!(sealed(&change), job().recipe);
+        assert_eq!(JobChange { recipe: None, ..change }, JobChange::default());
         let change = input(json!({"recipe_id": 28, "name": "", "schedules": []})).read_change(&job());
         assert_eq!(told(&change), ["recipe_id"]);
         assert_eq!((change.name, change.schedules), (None, Some(vec![])));

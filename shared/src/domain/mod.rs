@@ -6,6 +6,7 @@ pub mod address;
 pub mod audit_event;
 pub mod backup;
 pub mod check;
+pub mod compute;
 pub mod cron;
 pub mod encryption_key;
 pub mod expression;

@@ -27,7 +27,7 @@ const MAX_SERVERS_OF_HOST: usize = 100;
 pub struct JobDetail {
     /// The job.
     pub job: Job,
-    /// Its server and the key that logs in there; `None` only while the account is being taken apart.
+    /// Its server and the key that logs in there; `None` for a job that runs without one.
     pub server: Option<(Server, SshKey)>,
     /// Its storages with their priorities, in that order.
     pub storages: Vec<(Storage, u32)>,
@@ -45,13 +45,13 @@ impl Service {
         else {
             return Err(Error::internal("a required field is absent, but no fault was told"));
         };
-        let now = self.clock.now();
+        let (now, id) = (self.clock.now(), Uuid::new_v4());
         let job = Job {
-            id: Uuid::new_v4(),
+            id,
             number: self.aws.table.next_number(account, Noun::Job).await?,
             account: account.clone(),
             name,
-            recipe,
+            recipe: self.sealed_recipe(account, id, recipe)?,
             compute,
             storages,
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
@@ -80,11 +80,12 @@ impl Service {
     pub async fn clone_job(&self, account: &AccountId, id: Uuid, name: Option<String>) -> Result<Job> {
         for _ in 0..TRIES {
             let seen = self.job(account, id).await?;
-            let now = self.clock.now();
+            let (now, copy) = (self.clock.now(), Uuid::new_v4());
             let schedules = seen.schedules.iter().map(|schedule| Schedule { id: 0, ..schedule.clone() }).collect();
             let job = Job {
-                id: Uuid::new_v4(),
+                id: copy,
                 number: self.aws.table.next_number(account, Noun::Job).await?,
+                recipe: self.resealed_recipe(account, seen.recipe.clone(), id, copy)?,
                 name: name.clone().unwrap_or_else(|| seen.name_of_copy()),
                 schedules: self.numbered(account, schedules).await?,
                 paused_at: Some(now),
@@ -136,10 +137,14 @@ impl Service {
                 None => seen.schedules.clone(),
             };
             let storages = change.storages_by_priority();
+            let recipe = match change.recipe {
+                Some(recipe) => self.sealed_recipe(account, id, recipe)?,
+                None => seen.recipe.clone(),
+            };
             let next = Job {
                 name: change.name.unwrap_or_else(|| seen.name.clone()),
-                recipe: change.recipe.unwrap_or_else(|| seen.recipe.clone()),
-                compute: change.compute.unwrap_or(seen.compute),
+                recipe,
+                compute: change.compute.unwrap_or_else(|| seen.compute.clone()),
                 storages: storages.unwrap_or_else(|| seen.storages.clone()),
                 schedules,
                 encryption_key_id: change.encryption_key_id.unwrap_or(seen.encryption_key_id),
@@ -268,7 +273,7 @@ impl Service {
     /// other faults.
     async fn checked(&self, account: &AccountId, mut change: JobChange) -> Result<JobChange> {
         let mut named = Vec::new();
-        if let Some(Compute::Server { server_id }) = change.compute {
+        if let Some(server_id) = change.compute.as_ref().and_then(Compute::server_id) {
             named.push(("compute.server_id".to_owned(), "server", keys::server(account, server_id)));
         }
         for (index, storage) in change.storages.iter().flatten() {
@@ -324,8 +329,10 @@ struct Draft {
 impl Draft {
     fn of(job: Job, near: &Records) -> Result<Self> {
         let account = &job.account;
-        let Compute::Server { server_id } = job.compute;
-        let server = near.get(&keys::server(account, server_id))?;
+        let server = match job.compute.server_id() {
+            Some(id) => near.get(&keys::server(account, id))?,
+            None => None,
+        };
         let mut storages = Vec::with_capacity(job.storages.len());
         for storage in &job.storages {
             let found: Option<Storage> = near.get(&keys::storage(account, storage.storage_id))?;
@@ -358,9 +365,9 @@ impl Draft {
 /// What is read first of a job's surroundings.
 fn keys_of_job(job: &Job) -> Vec<Key> {
     let account = &job.account;
-    let Compute::Server { server_id } = job.compute;
     let storages = job.storages.iter().map(|storage| keys::storage(account, storage.storage_id));
-    storages.chain([keys::server(account, server_id), keys::backup_tally(account, job.id)]).collect()
+    let server = job.compute.server_id().map(|id| keys::server(account, id));
+    storages.chain(server).chain([keys::backup_tally(account, job.id)]).collect()
 }
 
 pub(super) fn changed_meanwhile() -> Error {

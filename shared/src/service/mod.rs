@@ -17,6 +17,7 @@ mod maintenance;
 mod outbox;
 mod proxies;
 mod ready;
+mod recipes;
 mod removal;
 mod retention;
 mod runs;

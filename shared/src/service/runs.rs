@@ -7,12 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::Service;
-use crate::aws::table::{Fence, LogChunk, Noun, Seat, Seats, Written, job_ran, keys};
+use crate::aws::table::{Fence, LogChunk, Noun, Seat, Seats, Write, Written, job_ran, keys};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{
     Backup, Failure, LEASE_SECS, MAX_ATTEMPTS, MAX_FILES, Outcome, Progress, SkipReason, Status,
 };
-use crate::domain::job::{Compute, Job};
+use crate::domain::job::Job;
 use crate::domain::message::{Message, Task};
 use crate::domain::retry::Retry;
 use crate::domain::schedule::Schedule;
@@ -35,8 +35,8 @@ pub struct Claim {
     pub backup: Backup,
     /// The job as it is now.
     pub job: Job,
-    /// Where it runs.
-    pub server: Server,
+    /// Where it runs; `None` where its compute is no server.
+    pub server: Option<Server>,
     /// Where copies go, by priority.
     pub storages: Vec<Storage>,
 }
@@ -192,23 +192,20 @@ impl Service {
         if seen.attempt >= MAX_ATTEMPTS {
             return self.drop_as(seen, self.lost_for_good(seen, now)).await;
         }
-        let Compute::Server { server_id } = job.compute;
         let job_key = keys::job_seats(&seen.account, seen.job);
         let job_seats = self.aws.table.seats(&job_key).await?;
         if !self.held_by_others(&seen.account, &job_seats, seen.id, now).await?.is_empty() {
             return self.drop_as(seen, out_of_turn(seen, now)).await;
         }
-        let server = self.aws.table.server(&seen.account, server_id).await?.ok_or_else(|| gone("server"))?;
-        let server_key = keys::server_seats(&seen.account, server_id);
-        let server_seats = self.aws.table.seats(&server_key).await?;
-        let mut on_server = self.held_by_others(&seen.account, &server_seats, seen.id, now).await?;
-        if on_server.len() >= usize::try_from(server.max_parallel).map_err(Error::internal)? {
-            let due_at = now + SignedDuration::from_secs(i64::from(BUSY_DELAY_SECS));
-            self.aws.table.postpone_pending(seen, due_at).await?;
-            return Ok(Some(ClaimOutcome::Busy { retry_after_secs: BUSY_DELAY_SECS }));
-        }
         let seat = Seat { job: seen.job, backup: seen.id };
-        on_server.push(seat);
+        let server = self.server_of(&job).await?;
+        let on_server = match &server {
+            None => None,
+            Some(server) => match self.seat_on(server, seen, seat, now).await? {
+                None => return Ok(Some(ClaimOutcome::Busy { retry_after_secs: BUSY_DELAY_SECS })),
+                taken => taken,
+            },
+        };
         let next = Backup {
             status: Status::Running,
             attempt: seen.attempt + 1,
@@ -218,7 +215,8 @@ impl Service {
             started_at: seen.started_at.or(Some(now)),
             ..seen.clone()
         };
-        let mut writes = vec![job_seats.replace(&job_key, vec![seat])?, server_seats.replace(&server_key, on_server)?];
+        let mut writes = vec![job_seats.replace(&job_key, vec![seat])?];
+        writes.extend(on_server);
         writes.extend(job_ran(&job, now));
         match self.aws.table.save_backup(&next, Fence::Seen(seen), writes).await? {
             Written::No => Ok(None),
@@ -227,6 +225,26 @@ impl Service {
                 Ok(Some(ClaimOutcome::Run(Box::new(Claim { backup: next, job, server, storages }))))
             }
         }
+    }
+
+    /// The server that a job runs on, if it runs on one.
+    async fn server_of(&self, job: &Job) -> Result<Option<Server>> {
+        let Some(id) = job.compute.server_id() else { return Ok(None) };
+        self.aws.table.server(&job.account, id).await?.ok_or_else(|| gone("server")).map(Some)
+    }
+
+    /// What takes a seat on the server; `None` when it runs as many backups as it may, and `seen` waits.
+    async fn seat_on(&self, server: &Server, seen: &Backup, seat: Seat, now: Timestamp) -> Result<Option<Write>> {
+        let key = keys::server_seats(&seen.account, server.id);
+        let seats = self.aws.table.seats(&key).await?;
+        let mut taken = self.held_by_others(&seen.account, &seats, seen.id, now).await?;
+        if taken.len() >= usize::try_from(server.max_parallel).map_err(Error::internal)? {
+            let due_at = now + SignedDuration::from_secs(i64::from(BUSY_DELAY_SECS));
+            self.aws.table.postpone_pending(seen, due_at).await?;
+            return Ok(None);
+        }
+        taken.push(seat);
+        Ok(Some(seats.replace(&key, taken)?))
     }
 
     /// Ends a backup that will not run; `None` when another write came in between.

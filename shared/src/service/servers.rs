@@ -5,7 +5,6 @@ use super::{Service, conflict};
 use crate::aws::table::{Cursor, Noun, Order, SortBy, keys};
 use crate::domain::account::AccountId;
 use crate::domain::check::Checked;
-use crate::domain::job::Compute;
 use crate::domain::login::{HostKey, Login, LoginStatus};
 use crate::domain::revision::Expected;
 use crate::domain::server::{NewServer, Server, ServerEdit};
@@ -106,8 +105,7 @@ impl Service {
             if self.aws.table.delete_server(account, &seen).await?.is_yes() {
                 return Ok(());
             }
-            let uses = |compute: &Compute| matches!(compute, Compute::Server { server_id } if *server_id == id);
-            let jobs = self.jobs_where(account, |job| uses(&job.compute)).await?;
+            let jobs = self.jobs_where(account, |job| job.compute.server_id() == Some(id)).await?;
             if !jobs.is_empty() {
                 return Err(conflict::in_use("server", "job", &jobs));
             }

@@ -217,6 +217,15 @@ async fn jobs() {
     bad.job("no server", json!({"compute": {"type": "server"}}), &["compute.server_id"]).await;
     bad.job("an unknown server", json!({"compute": {"server_id": 99}}), &["compute.server_id"]).await;
     bad.job("serverless", json!({"compute": {"type": "ss_serverless", "region": "EU"}}), &["compute.type"]).await;
+    bad.job("no region", json!({"compute": {"type": "serverless"}}), &["compute.region"]).await;
+    bad.job("an unknown region", json!({"compute": {"type": "serverless", "region": "x"}}), &["compute.region"]).await;
+    let mysql = |config: Value| json!({"recipe_id": 28, "config": config});
+    bad.job("a field of another recipe", mysql(json!({"root_path": "/"})), &["config.root_path"]).await;
+    bad.job("a database that is an option", mysql(json!({"mysql_database": "--x"})), &["config.mysql_database"]).await;
+    let both = mysql(json!({"mysql_host": "a b", "mysql_password": "a\nb"}));
+    bad.job("a host and a password", both, &["config.mysql_host", "config.mysql_password"]).await;
+    bad.job("a URL of another kind", config(json!({"url": "file:///etc/passwd"})), &["config.url"]).await;
+    bad.job("a URL beside a root path", config(json!({"root_path": "/", "url": "a.b"})), &["config.url"]).await;
     bad.job("agent", json!({"compute": {"type": "agent"}}), &["compute.type"]).await;
     bad.job("an unknown compute", json!({"compute": {"type": "mainframe"}}), &["compute.type"]).await;
     bad.job("no storage", json!({"storage": null}), &["storage"]).await;
@@ -246,14 +255,14 @@ async fn jobs() {
     let answer = bad.installation.api.patch(&format!("{path}/storage"), json!({})).await;
     bad.refused("a storage edit without storages", answer, 422, &["storage"]).await;
     insta::assert_snapshot!(bad.told(), @r"
-    an unknown recipe: 422 recipe_id: there is no such recipe; there are 1 (file-backups)
-    an unknown recipe by name: 422 recipe: there is no such recipe; there are 1 (file-backups)
-    no recipe: 422 recipe_id: is required, one of 1 (file-backups)
+    an unknown recipe: 422 recipe_id: there is no such recipe; there are 1 (file-backups), 8 (laravel-forge-backups), 28 (mysql-backups), 1001 (url-backups), 1002 (postgresql-backups), 1003 (mongodb-backups), 1004 (redis-backups), 1005 (sqlite-backups)
+    an unknown recipe by name: 422 recipe: there is no such recipe; there are 1 (file-backups), 8 (laravel-forge-backups), 28 (mysql-backups), 1001 (url-backups), 1002 (postgresql-backups), 1003 (mongodb-backups), 1004 (redis-backups), 1005 (sqlite-backups)
+    no recipe: 422 recipe_id: is required, one of 1 (file-backups), 8 (laravel-forge-backups), 28 (mysql-backups), 1001 (url-backups), 1002 (postgresql-backups), 1003 (mongodb-backups), 1004 (redis-backups), 1005 (sqlite-backups)
     no config: 422 config.root_path: is required: one absolute path per line
     a config that is no object: 422 config: must be an object
     no root path: 422 config.root_path: is required: one absolute path per line
     an empty root path: 422 config.root_path: is required: one absolute path per line
-    a root path of blank lines: 422 config.root_path: must hold at least one absolute path
+    a root path of blank lines: 422 config.root_path: is required: one absolute path per line
     a relative root path: 422 config.root_path: line 1 must be absolute: begin it with /
     a relative second path: 422 config.root_path: line 2 must be absolute: begin it with /
     level 20: 422 config.compression_level: must be a whole number from 0 to 19
@@ -261,9 +270,16 @@ async fn jobs() {
     no compute: 422 compute: is required
     no server: 422 compute.server_id: is required
     an unknown server: 422 compute.server_id: names no server of this account
-    serverless: 422 compute.type: is not available; use server
-    agent: 422 compute.type: is not available; use server
-    an unknown compute: 422 compute.type: must be server
+    serverless: 422 compute.type: must be server for file-backups
+    no region: 422 compute.region: is required: EU or US
+    an unknown region: 422 compute.region: must be EU or US
+    a field of another recipe: 422 config.root_path: is not a field of mysql-backups; it has mysql_host, mysql_port, mysql_username, mysql_password, mysql_database, mysql_excluded_tables, single_transaction, routines, events, triggers, run_on_replica, compression_level
+    a database that is an option: 422 config.mysql_database: entry 1 must hold letters, digits, spaces and _-$.@#+ only, and begin with a letter, digit or _
+    a host and a password: 422 config.mysql_host: must be a host name or address: letters, digits, dots and dashes, no leading dash; config.mysql_password: must not hold line breaks or other control characters
+    a URL of another kind: 422 config.url: must begin with https:// or http://
+    a URL beside a root path: 422 config.url: is not a field of file-backups; it has root_path, exclude, compression_level, use_sudo, one_file_system
+    agent: 422 compute.type: agents are not available yet
+    an unknown compute: 422 compute.type: must be server or ss_serverless
     no storage: 422 storage: is required
     an empty list of storages: 422 storage: must have at least one entry
     an unknown storage: 422 storage.0.storage_id: names no storage of this account
@@ -271,13 +287,13 @@ async fn jobs() {
     a storage twice: 422 storage.1.storage_id: stands there twice
     no name: 422 name: is required
     a name of two lines: 422 name: must not hold line breaks or other control characters
-    an encryption key: 422 encryption_key_id: is not available; leave it out
-    a proxy: 422 proxy_id: is not available; leave it out
+    an encryption key: 422 encryption_key_id: names no encryption key of this account
+    a proxy: 422 proxy_id: names no proxy of this account
     three faults at once: 422 compute.server_id: names no server of this account; name: must have 1 to 255 characters; storage.0.storage_id: names no storage of this account
     an edit with an unknown server: 422 compute.server_id: names no server of this account
     an edit with an unknown storage: 422 storage.0.storage_id: names no storage of this account
     an edit with a relative path: 422 config.root_path: line 1 must be absolute: begin it with /
-    an edit of the recipe: 422 recipe_id: there is no such recipe; there are 1 (file-backups)
+    an edit of the recipe: 422 recipe_id: of a job cannot be changed; make another job
     a storage edit without storages: 422 storage: is required
     ");
 }

@@ -16,6 +16,7 @@ mod openapi;
 mod outbox;
 mod page_cost;
 mod proxies;
+mod recipes;
 mod repetition;
 mod resources;
 mod routes;

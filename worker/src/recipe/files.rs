@@ -80,8 +80,9 @@ fn command(config: &FilesConfig) -> RemoteCommand {
         // One line per message, whatever a file is called.
         "--quoting-style=escape",
     ];
+    let stay = config.one_file_system.then(|| "--one-file-system".to_owned());
     let excludes = config.exclude.iter().map(|pattern| format!("--exclude={pattern}"));
-    let words = options.into_iter().map(str::to_owned).chain(excludes).chain(NAMES.map(str::to_owned));
+    let words = options.into_iter().map(str::to_owned).chain(stay).chain(excludes).chain(NAMES.map(str::to_owned));
     tar(config).args(words).stdin(roots(config))
 }
 
@@ -318,6 +319,15 @@ mod tests {
 
     fn judged(code: i32, lines: &[&str]) -> Result<SourceErrors, SourceError> {
         judge(code, &WHOLE, &report(lines))
+    }
+
+    #[test]
+    fn mounts_are_left_out_only_where_that_is_asked_for() {
+        let mut config = FilesConfig { root_paths: vec!["/".to_owned()], ..FilesConfig::default() };
+        let asked = |config: &FilesConfig| format!("{:?}", command(config)).contains("\"--one-file-system\"");
+        assert!(!asked(&config));
+        config.one_file_system = true;
+        assert!(asked(&config));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod files;
 
+use holdfast_shared::domain::job::{Compute, Job};
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::retry::Retry;
 use openssh::ChildStdout;
@@ -33,6 +34,20 @@ impl SourceError {
     }
 }
 
+/// What keeps this version from carrying out a job: told before anything is connected to or stored.
+pub fn check_built(job: &Job) -> Result<(), SourceError> {
+    match (&job.recipe, &job.compute) {
+        (_, Compute::Serverless { .. }) => Err(not_built("a job without a server")),
+        (Recipe::FileBackups(_), Compute::Server { .. }) => Ok(()),
+        (other, Compute::Server { .. }) => Err(not_built(other.slug())),
+    }
+}
+
+/// Trying again does not help: only another version does.
+fn not_built(what: &str) -> SourceError {
+    SourceError::Refused(format!("{what} is not carried out by this version yet"))
+}
+
 /// A dump that runs.
 #[derive(Debug)]
 pub struct Source {
@@ -52,6 +67,7 @@ impl Source {
     ) -> Result<Self, SourceError> {
         match recipe {
             Recipe::FileBackups(config) => files::start(session, config, on_line).await,
+            other => Err(not_built(other.slug())),
         }
     }
 

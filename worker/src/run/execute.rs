@@ -11,13 +11,13 @@ use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::login::{LoginStatus, SshHost};
 use holdfast_shared::domain::object_key::{FileName, ObjectKey};
 use holdfast_shared::domain::recipe::Recipe;
+use holdfast_shared::domain::server::Server;
 use holdfast_shared::domain::storage::Storage;
-use holdfast_shared::service::Claim;
 
 use super::directory_of;
 use super::keeper::{Kept, StopCause};
 use crate::pipeline::{PipeError, Piped, pipe};
-use crate::recipe::{Source, SourceError, SourceErrors};
+use crate::recipe::{Source, SourceError, SourceErrors, check_built};
 use crate::remote::{RemoteError, Session};
 
 /// How long a worker that is stopping may spend on deleting what it stored; the next attempt deletes the rest.
@@ -85,10 +85,12 @@ impl StorageUpload {
 
 /// Runs the attempt of `kept`. When it fails, whatever reason there is, nothing of it stays behind that could be deleted.
 pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
+    check_built(&kept.claim.job)?;
     honours(&kept.claim.job)?;
+    let Some(server) = &kept.claim.server else { return Err(RunError::Internal("the job has no server".to_owned())) };
     let buckets = open_buckets(kept).await?;
     until_stopped(kept, sweep_earlier(kept, &buckets)).await?;
-    let session = until_stopped(kept, connect(kept)).await?;
+    let session = until_stopped(kept, connect(kept, server)).await?;
     let finished = dump(kept, &session, &buckets).await;
     session.close().await;
     finished
@@ -151,8 +153,8 @@ async fn sweep_earlier(kept: &Kept, buckets: &[Bucket]) -> Result<(), RunError> 
 }
 
 /// Connects to the server and pins its key on first use.
-async fn connect(kept: &Kept) -> Result<Session, RunError> {
-    let Claim { backup, server, .. } = &*kept.claim;
+async fn connect(kept: &Kept, server: &Server) -> Result<Session, RunError> {
+    let backup = &kept.claim.backup;
     let (host, login) = (SshHost::Server(server.id), &server.login);
     let private_key = kept.service.open_ssh_key(&backup.account, login.ssh_key_id).await?;
     let opened = Session::open(login, &private_key, &kept.service.aws.outside.guard, &kept.service.clock).await;
@@ -216,7 +218,7 @@ async fn store(kept: &Kept, session: &Session, uploads: &Arc<Vec<StorageUpload>>
     kept.log.line("dump started");
     let bytes = source.take_stdout()?;
     let put = |part: Part| put_everywhere(uploads.clone(), part);
-    let piped = pipe(bytes, compression_of(recipe), &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
+    let piped = pipe(bytes, recipe.compression_level(), &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
     let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail).await?) }).await?;
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
     kept.log.line(format!("to be stored: {} bytes, SHA-256 {}", piped.stored_bytes, piped.stored_sha256));
@@ -278,15 +280,9 @@ fn pipe_error(error: PipeError<RunError>) -> RunError {
     }
 }
 
-fn compression_of(recipe: &Recipe) -> u8 {
-    match recipe {
-        Recipe::FileBackups(config) => config.compression_level,
-    }
-}
-
 /// What stock tools unpack it by.
 fn ending_of(recipe: &Recipe) -> &'static str {
-    match compression_of(recipe) {
+    match recipe.compression_level() {
         0 => "tar",
         _ => "tar.zst",
     }

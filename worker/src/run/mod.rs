@@ -56,8 +56,11 @@ fn begin_log(kept: &Kept) {
     let storages: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
     let what = job.recipe.slug();
     kept.log.line(format!("attempt {}: {what} of job {} ({})", backup.attempt, job.name, job.id));
-    let Login { host, port, user, .. } = &server.login;
-    kept.log.line(format!("from {user}@{host} port {port}, to {}", storages.join(", ")));
+    let source = match server.as_ref().map(|server| &server.login) {
+        Some(Login { host, port, user, .. }) => format!("{user}@{host} port {port}"),
+        None => job.compute.kind().to_owned(),
+    };
+    kept.log.line(format!("from {source}, to {}", storages.join(", ")));
     if let Some(failure) = &backup.failure {
         kept.log.line(format!("the attempt before failed: {}", failure.message));
     }

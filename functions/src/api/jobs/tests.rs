@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use holdfast_shared::domain::account::AccountId;
-use holdfast_shared::domain::job::{Job, JobInput};
+use holdfast_shared::domain::job::{Job, JobInput, Region};
 use holdfast_shared::domain::login::{Host, Login, LoginName, LoginStatus};
+use holdfast_shared::domain::recipe::{RecipeDefinition, RecipeDraft};
 use holdfast_shared::domain::schedule::Schedule;
 use holdfast_shared::domain::sealed::Sealed;
 use holdfast_shared::domain::server::Server;
@@ -13,6 +14,10 @@ use super::*;
 use crate::http::Tree;
 
 const JOB: &str = "0319170e-2394-425c-a1c2-96be9810314c";
+
+fn sealed(draft: RecipeDraft) -> Recipe {
+    draft.seal(|_, _| Ok::<_, ()>(Sealed("sealed".into()))).unwrap()
+}
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -80,8 +85,8 @@ fn documented() -> JobDetail {
         number: 1,
         account: AccountId::parse("acme").unwrap(),
         name: change.name.clone().unwrap(),
-        recipe: change.recipe.clone().unwrap(),
-        compute: change.compute.unwrap(),
+        recipe: sealed(change.recipe.clone().unwrap()),
+        compute: change.compute.clone().unwrap(),
         storages: change.storages_by_priority().unwrap(),
         schedules: schedules.collect(),
         encryption_key_id: None,
@@ -160,6 +165,36 @@ fn prints_the_documented_answer_and_more() {
         json!({"number": 1, "compute_type": "server", "paused_at": null, "compute": {"name": "Demo SnapShooter"}});
     holds(&printed, &ours, "data");
     assert!(!printed.to_string().contains("sealed"));
+}
+
+#[test]
+fn a_job_without_a_server_shows_its_region_and_no_secret() {
+    let mut detail = documented();
+    let config = json!({
+        "mysql_username": "snapshooter-demo", "mysql_password": "<Database Password>",
+        "mysql_host": "demo-mysql.example.com", "mysql_port": 3306,
+        "mysql_database": "my-popular-minecraft-server", "compression_level": 6,
+    });
+    let recipe = RecipeDefinition::find("28").unwrap().configure(config.as_object().unwrap(), true).unwrap();
+    detail.job.recipe = sealed(recipe);
+    detail.job.compute = Compute::Serverless { region: Region::parse("eu").unwrap() };
+    detail.server = None;
+    let expected = json!({
+        "recipe": "mysql-backups",
+        "compute_type": "ss_serverless",
+        "compute": {"type": "ss_serverless", "name": "Serverless EU", "region": "eu"},
+        "config": {
+            "mysql_host": {"value": "demo-mysql.example.com", "label": "MySQL Host", "type": "text"},
+            "mysql_port": {"value": 3306, "label": "MySQL Port", "type": "number"},
+            "mysql_username": {"value": "snapshooter-demo", "label": "MySQL Username", "type": "text"},
+            "mysql_password": {"value": "**set**", "label": "MySQL Password", "type": "password"},
+            "mysql_database": {"value": "my-popular-minecraft-server", "label": "MySQL Database", "type": "text"},
+        },
+    });
+    let printed = view(&detail, at("2022-01-11T06:40:31Z"));
+    holds(&printed, &expected, "data");
+    assert!(!printed.to_string().contains("sealed"));
+    assert_eq!(printed["compute"].get("server"), None);
 }
 
 #[test]

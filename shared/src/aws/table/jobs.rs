@@ -12,7 +12,7 @@ use super::{
     Condition, Cursor, Due, Order, OutboxRow, Page, Query, SortBy, Table, Update, Watch, Window, Write, Written,
 };
 use crate::domain::account::AccountId;
-use crate::domain::job::{Compute, Job};
+use crate::domain::job::Job;
 use crate::error::Result;
 
 /// What runs write; an edit must not put back what it read of it.
@@ -206,9 +206,7 @@ fn moved_rows(seen: &Job, next: &Job) -> Result<Vec<Write>> {
 
 /// The server that a job is listed under.
 pub(super) fn server_of(job: &Job) -> Option<u64> {
-    match job.compute {
-        Compute::Server { server_id } => Some(server_id),
-    }
+    job.compute.server_id()
 }
 
 /// What lists sort jobs by.
@@ -250,11 +248,11 @@ fn changed_users(seen: &Job, next: &Job) -> Vec<Write> {
 }
 
 pub(super) fn used_keys(job: &Job) -> Vec<super::Key> {
-    let Compute::Server { server_id } = job.compute;
     let storages = job.storages.iter().map(|storage| keys::storage(&job.account, storage.storage_id));
+    let server = job.compute.server_id().map(|id| keys::server(&job.account, id));
     let encryption_key = job.encryption_key_id.map(|id| keys::encryption_key(&job.account, id));
     let proxy = job.proxy_id.map(|id| keys::proxy(&job.account, id));
-    storages.chain([keys::server(&job.account, server_id)]).chain(encryption_key).chain(proxy).collect()
+    storages.chain(server).chain(encryption_key).chain(proxy).collect()
 }
 
 /// Counts a user of a record in or out; refused when the record is gone. Its deletion asks for `users` to be 0.
