@@ -13,6 +13,7 @@ mod recipes;
 mod schedules;
 pub mod servers;
 pub mod ssh_keys;
+mod stacks;
 mod storages;
 
 use axum::Router;
@@ -31,6 +32,7 @@ pub fn operations() -> Vec<Operation> {
         servers::operations(),
         proxies::operations(),
         storages::operations(),
+        stacks::operations(),
         encryption_keys::operations(),
         recipes::operations(),
         jobs::operations(),
@@ -49,6 +51,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         servers::schemas(),
         proxies::schemas(),
         storages::schemas(),
+        stacks::schemas(),
         encryption_keys::schemas(),
         recipes::schemas(),
         jobs::schemas(),

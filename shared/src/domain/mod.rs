@@ -27,6 +27,7 @@ pub mod sealed;
 pub mod server;
 pub mod slot;
 pub mod ssh_key;
+pub mod stack;
 pub mod storage;
 pub mod timezone;
 pub mod timing;

@@ -23,6 +23,7 @@ mod runs;
 mod schedules;
 mod servers;
 mod ssh_keys;
+mod stacks;
 mod start;
 mod storages;
 mod tokens;

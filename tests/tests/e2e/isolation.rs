@@ -16,8 +16,8 @@ async fn stranger(installation: &Installation) -> Client {
     installation.api.with_token(token.expose())
 }
 
-const LISTS: [&str; 6] =
-    ["/v1/ssh-keys", "/v1/servers", "/v1/proxies", "/v1/storages", "/v1/encryption-keys", "/v1/jobs"];
+const LISTS: [&str; 7] =
+    ["/v1/ssh-keys", "/v1/servers", "/v1/proxies", "/v1/storages", "/v1/encryption-keys", "/v1/jobs", "/v1/stacks"];
 
 /// All that an account's lists show.
 async fn lists(client: &Client) -> Vec<Value> {
@@ -70,6 +70,7 @@ async fn a_second_account_finds_nothing_of_the_first() {
     installation.api.post("/v1/proxies", proxy).await.expect(201);
     let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
     installation.api.post("/v1/encryption-keys", json!({"name": "test", "public_key": key})).await.expect(201);
+    installation.api.post("/v1/stacks", json!({"name": "test", "servers": [1]})).await.expect(201);
     let before = lists(&installation.api).await;
 
     let stranger = stranger(&installation).await;
@@ -104,6 +105,9 @@ async fn ids_of_another_account_cannot_be_used_in_a_body() {
         "name": "mine", "recipe_id": 1, "config": {"root_path": "/"},
         "compute": {"type": "server", "server_id": server}, "storage": [{"storage_id": 1}],
     });
+    let stack = json!({"name": "mine", "servers": [server]});
+    let errors = stranger.post("/v1/stacks", stack).await.expect(422).json()["errors"].clone();
+    assert_eq!(errors, json!({"servers.0": ["there is no server 1"]}));
     let errors = stranger.post("/v1/jobs", job).await.expect(422).json()["errors"].clone();
     let fields: Vec<_> = errors.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["compute.server_id", "storage.0.storage_id"]);

@@ -22,6 +22,7 @@ mod runs;
 mod serve;
 mod slots;
 mod sources;
+mod stacks;
 mod storage_faults;
 mod table_faults;
 mod workers;

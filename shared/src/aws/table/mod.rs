@@ -27,6 +27,7 @@ mod servers;
 #[cfg(test)]
 mod size;
 mod ssh_keys;
+mod stacks;
 mod storages;
 mod sweeps;
 mod tally;
