@@ -3,11 +3,14 @@
 pub(crate) mod answers;
 mod audit_events;
 mod backups;
+mod crontab_servers;
+mod crontabs;
 mod documentation;
 mod encryption_keys;
 mod health;
 mod jobs;
 mod logins;
+mod notification_streams;
 mod proxies;
 mod recipes;
 mod schedules;
@@ -33,6 +36,9 @@ pub fn operations() -> Vec<Operation> {
         proxies::operations(),
         storages::operations(),
         stacks::operations(),
+        crontab_servers::operations(),
+        crontabs::operations(),
+        notification_streams::operations(),
         encryption_keys::operations(),
         recipes::operations(),
         jobs::operations(),
@@ -52,6 +58,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         proxies::schemas(),
         storages::schemas(),
         stacks::schemas(),
+        crontab_servers::schemas(),
+        crontabs::schemas(),
+        notification_streams::schemas(),
         encryption_keys::schemas(),
         recipes::schemas(),
         jobs::schemas(),

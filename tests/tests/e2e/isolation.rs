@@ -16,8 +16,18 @@ async fn stranger(installation: &Installation) -> Client {
     installation.api.with_token(token.expose())
 }
 
-const LISTS: [&str; 7] =
-    ["/v1/ssh-keys", "/v1/servers", "/v1/proxies", "/v1/storages", "/v1/encryption-keys", "/v1/jobs", "/v1/stacks"];
+const LISTS: [&str; 10] = [
+    "/v1/ssh-keys",
+    "/v1/servers",
+    "/v1/proxies",
+    "/v1/storages",
+    "/v1/encryption-keys",
+    "/v1/jobs",
+    "/v1/stacks",
+    "/v1/crontab-servers",
+    "/v1/crontabs",
+    "/v1/notification-streams",
+];
 
 /// All that an account's lists show.
 async fn lists(client: &Client) -> Vec<Value> {
@@ -43,8 +53,16 @@ impl Owned {
             // The first of anything else in an account has the number 1.
             _ => "1",
         };
-        pattern.replacen("{id}", id, 1).replacen("{job}", id, 1).replacen("{schedule}", &self.schedule.to_string(), 1)
+        pattern
+            .replacen("{id}", id, 1)
+            .replacen("{job}", id, 1)
+            .replacen("{schedule}", &self.schedule.to_string(), 1)
+            .replacen("{number}", "1", 1)
     }
+}
+
+fn crontab() -> Value {
+    json!({"server": "web", "username": "test", "content": "0 * * * * true\n"})
 }
 
 /// A body that its owner could send.
@@ -71,6 +89,11 @@ async fn a_second_account_finds_nothing_of_the_first() {
     let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
     installation.api.post("/v1/encryption-keys", json!({"name": "test", "public_key": key})).await.expect(201);
     installation.api.post("/v1/stacks", json!({"name": "test", "servers": [1]})).await.expect(201);
+    let crontab_server = json!({"name": "test", "ip_address": "203.0.113.7", "identifier": "web"});
+    installation.api.post("/v1/crontab-servers", crontab_server).await.expect(201);
+    installation.api.post("/v1/crontabs", crontab()).await.expect(201);
+    let stream = json!({"name": "test", "type": "email", "email": "test@example.com"});
+    installation.api.post("/v1/notification-streams", stream).await.expect(201);
     let before = lists(&installation.api).await;
 
     let stranger = stranger(&installation).await;
@@ -108,6 +131,10 @@ async fn ids_of_another_account_cannot_be_used_in_a_body() {
     let stack = json!({"name": "mine", "servers": [server]});
     let errors = stranger.post("/v1/stacks", stack).await.expect(422).json()["errors"].clone();
     assert_eq!(errors, json!({"servers.0": ["there is no server 1"]}));
+    let crontab_server = json!({"name": "mine", "ip_address": "203.0.113.7", "identifier": "web"});
+    installation.api.post("/v1/crontab-servers", crontab_server).await.expect(201);
+    let errors = stranger.post("/v1/crontabs", crontab()).await.expect(422).json()["errors"].clone();
+    assert_eq!(errors, json!({"server": ["is not the identifier of a crontab server"]}));
     let errors = stranger.post("/v1/jobs", job).await.expect(422).json()["errors"].clone();
     let fields: Vec<_> = errors.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["compute.server_id", "storage.0.storage_id"]);

@@ -122,7 +122,7 @@ async fn every_route_wants_a_token() {
     let installation = Installation::start_with(Setup { no_worker: true, ..Setup::default() }).await;
     let stranger = installation.api.with_token("");
     for Route { method, pattern } in all().into_iter().filter(|route| !OPEN.contains(&route.pattern.as_str())) {
-        let path = pattern.replace("{schedule}", "1").replace("{id}", "1");
+        let path = pattern.replace("{schedule}", "1").replace("{number}", "1").replace("{id}", "1");
         let answer = stranger.send(stranger.request(method.clone(), &path), Bytes::new()).await;
         // An id that cannot be read names nothing, whoever asks; it must not tell that before the token is seen.
         assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text());
