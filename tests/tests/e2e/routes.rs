@@ -10,8 +10,8 @@ use holdfast_tests::{Installation, Setup};
 use http::Method;
 use serde_json::Value;
 
-/// The routes that answer whoever asks: one tells nothing, the other's path is the authentication.
-const OPEN: [&str; 2] = ["/healthz", "/v1/downloads/{ticket}"];
+/// The routes that answer whoever asks: they tell nothing of an account, or their path is the authentication.
+const OPEN: [&str; 4] = ["/docs", "/healthz", "/v1/downloads/{ticket}", "/v1/openapi.json"];
 /// How far before a path its method may stand, bytes.
 const REACH: usize = 120;
 
