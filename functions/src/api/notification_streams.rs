@@ -10,6 +10,7 @@ use holdfast_shared::domain::notification_stream::{
     MAX_SETTING_CHARS, NewNotificationStream, NotificationStream, NotificationStreamEdit, Setting, SettingValues,
     StreamEvent, StreamKind, check_events,
 };
+use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -126,7 +127,7 @@ fn answer(stream: &NotificationStream) -> impl IntoResponse + use<> {
 }
 
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let stream = service.create_notification_stream(&caller.account, read_new(body.fields())?).await?;
+    let stream = service.create_notification_stream(&caller.account, read_new(&service, body.fields())?).await?;
     Ok((StatusCode::CREATED, answer(&stream)))
 }
 
@@ -160,7 +161,7 @@ pub(super) async fn update(
 ) -> Answer<impl IntoResponse> {
     // Its type never changes, so what was read of it stays true.
     let kind = service.notification_stream(&caller.account, id).await?.kind;
-    let edit = read_edit(body.fields(), kind)?;
+    let edit = read_edit(&service, body.fields(), kind)?;
     Ok(answer(&service.update_notification_stream(&caller.account, id, edit, &expected).await?))
 }
 
@@ -174,10 +175,10 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn read_new(mut fields: Fields<'_>) -> Result<NewNotificationStream> {
+fn read_new(service: &Service, mut fields: Fields<'_>) -> Result<NewNotificationStream> {
     let name = fields.required_text("name", MAX_NAME_CHARS);
     let kind = fields.required("type", StreamKind::parse);
-    let settings = read_settings(&mut fields, kind, false);
+    let settings = read_settings(service, &mut fields, kind, false);
     for setting in kind.iter().flat_map(|kind| kind.settings()).filter(|setting| setting.is_required) {
         if !fields.has(setting.name) {
             fields.fault(setting.name, "is required for this type");
@@ -191,10 +192,10 @@ fn read_new(mut fields: Fields<'_>) -> Result<NewNotificationStream> {
     })
 }
 
-fn read_edit(mut fields: Fields<'_>, kind: StreamKind) -> Result<NotificationStreamEdit> {
+fn read_edit(service: &Service, mut fields: Fields<'_>, kind: StreamKind) -> Result<NotificationStreamEdit> {
     let edit = NotificationStreamEdit {
         name: fields.optional_text("name", MAX_NAME_CHARS),
-        settings: read_settings(&mut fields, Some(kind), true),
+        settings: read_settings(service, &mut fields, Some(kind), true),
         events: read_events(&mut fields),
         enabled: fields.optional_boolean("enabled"),
     };
@@ -212,7 +213,7 @@ fn read_events(fields: &mut Fields<'_>) -> Option<Vec<StreamEvent>> {
 
 /// Reads what the type knows and refuses what it does not. What an answer showed in place of a secret keeps it, where
 /// there can be one.
-fn read_settings(fields: &mut Fields<'_>, kind: Option<StreamKind>, keeps: bool) -> SettingValues {
+fn read_settings(service: &Service, fields: &mut Fields<'_>, kind: Option<StreamKind>, keeps: bool) -> SettingValues {
     let mut values = SettingValues::new();
     for setting in Setting::ALL {
         let is_sent = fields.has(setting.name);
@@ -221,7 +222,7 @@ fn read_settings(fields: &mut Fields<'_>, kind: Option<StreamKind>, keeps: bool)
                 let parse = |text: &str| match setting.is_secret && (text == SET || text == NOT_SET) {
                     true if keeps => Ok(None),
                     true => Err("is what answers show in its place; send it itself".to_owned()),
-                    false => setting.parse(text).map(Some),
+                    false => read_setting(service, &setting, text).map(Some),
                 };
                 if let Some(value) = fields.optional(setting.name, parse).flatten() {
                     values.insert(setting.name, value);
@@ -232,4 +233,13 @@ fn read_settings(fields: &mut Fields<'_>, kind: Option<StreamKind>, keeps: bool)
         }
     }
     values
+}
+
+/// A value of its own form; a URL also leads nowhere where the guard would not let us connect.
+fn read_setting(service: &Service, setting: &Setting, text: &str) -> std::result::Result<Secret, String> {
+    let value = setting.parse(text, service.config.allow_http_storages)?;
+    if setting.is_url() {
+        service.aws.outside.guard.url(text)?;
+    }
+    Ok(value)
 }

@@ -58,25 +58,50 @@ pub struct Setting {
     pub is_secret: bool,
     /// Whether the stream cannot do without.
     pub is_required: bool,
-    check: fn(&str) -> Result<(), String>,
+    form: Form,
 }
 
-const URL: Setting = Setting { name: "url", is_secret: true, is_required: true, check: check_url };
-const EMAIL: Setting = Setting { name: "email", is_secret: false, is_required: true, check: check_email };
-const BOT_TOKEN: Setting = Setting { name: "bot_token", is_secret: true, is_required: true, check: check_bot_token };
-const CHAT_ID: Setting = Setting { name: "chat_id", is_secret: false, is_required: true, check: check_chat_id };
-const APP_TOKEN: Setting = Setting { name: "app_token", is_secret: true, is_required: true, check: check_pushover_key };
-const USER_KEY: Setting = Setting { name: "user_key", is_secret: true, is_required: true, check: check_pushover_key };
-const SECRET: Setting = Setting { name: "secret", is_secret: true, is_required: false, check: check_line };
+/// What a value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Line,
+    Url,
+    Email,
+    BotToken,
+    ChatId,
+    PushoverKey,
+}
+
+const URL: Setting = Setting { name: "url", is_secret: true, is_required: true, form: Form::Url };
+const EMAIL: Setting = Setting { name: "email", is_secret: false, is_required: true, form: Form::Email };
+const BOT_TOKEN: Setting = Setting { name: "bot_token", is_secret: true, is_required: true, form: Form::BotToken };
+const CHAT_ID: Setting = Setting { name: "chat_id", is_secret: false, is_required: true, form: Form::ChatId };
+const APP_TOKEN: Setting = Setting { name: "app_token", is_secret: true, is_required: true, form: Form::PushoverKey };
+const USER_KEY: Setting = Setting { name: "user_key", is_secret: true, is_required: true, form: Form::PushoverKey };
+const SECRET: Setting = Setting { name: "secret", is_secret: true, is_required: false, form: Form::Line };
 
 impl Setting {
     /// All settings of all kinds.
     pub const ALL: [Self; 7] = [EMAIL, URL, SECRET, BOT_TOKEN, CHAT_ID, APP_TOKEN, USER_KEY];
 
-    /// Takes a value; the error says what is wrong with it and quotes nothing.
-    pub fn parse(&self, text: &str) -> Result<Secret, String> {
+    /// Takes a value; the error says what is wrong with it and quotes nothing. A URL may be plain `http` only where
+    /// `allow_http`, as on one's own machine.
+    pub fn parse(&self, text: &str, allow_http: bool) -> Result<Secret, String> {
         check_line(text)?;
-        (self.check)(text).map(|()| Secret::new(text))
+        match self.form {
+            Form::Line => Ok(()),
+            Form::Url => check_url(text, allow_http),
+            Form::Email => check_email(text),
+            Form::BotToken => check_bot_token(text),
+            Form::ChatId => check_chat_id(text),
+            Form::PushoverKey => check_pushover_key(text),
+        }?;
+        Ok(Secret::new(text))
+    }
+
+    /// Whether its value is a URL that will be connected to.
+    pub fn is_url(&self) -> bool {
+        self.form == Form::Url
     }
 }
 
@@ -204,13 +229,19 @@ fn check_line(text: &str) -> Result<(), String> {
     }
 }
 
-fn check_url(text: &str) -> Result<(), String> {
+fn check_url(text: &str, allow_http: bool) -> Result<(), String> {
     let refused = || "must be a URL such as https://hooks.example.com/…".to_owned();
     if text.chars().any(char::is_whitespace) || text.contains('\\') {
         return Err(refused());
     }
     let url = Url::parse(text).map_err(|_| refused())?;
-    if url.scheme() != "https" || url.host_str().is_none_or(str::is_empty) {
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http => {}
+        "http" => return Err("must use https: plain http would show it to the network".to_owned()),
+        _ => return Err(refused()),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
         return Err(refused());
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -289,7 +320,7 @@ mod tests {
         for text in
             ["https://hooks.slack.com/services/T0/B0/x", "https://example.com", "https://[2001:db8::1]:8443/a?b=c"]
         {
-            assert!(URL.parse(text).is_ok(), "{text}");
+            assert!(URL.parse(text, false).is_ok(), "{text}");
         }
         let long = format!("https://example.com/{}", "x".repeat(MAX_SETTING_CHARS));
         let refused = [
@@ -313,14 +344,19 @@ mod tests {
             &long,
         ];
         for text in refused {
-            assert!(URL.parse(text).is_err(), "{text}");
+            assert!(URL.parse(text, false).is_err(), "{text}");
+        }
+        // On one's own machine plain http is taken too, and nothing else more.
+        let plain = ["http://example.com", "HTTP://example.com"];
+        for text in refused {
+            assert_eq!(URL.parse(text, true).is_ok(), plain.contains(&text), "{text}");
         }
     }
 
     #[test]
     fn mailboxes_cannot_be_taken_for_anything_else() {
         for text in ["ops@example.com", "a.b+c@mail.example.co.uk", "o'neil@example.com"] {
-            assert!(EMAIL.parse(text).is_ok(), "{text}");
+            assert!(EMAIL.parse(text, false).is_ok(), "{text}");
         }
         let long = format!("{}@example.com", "x".repeat(65));
         let refused = [
@@ -340,26 +376,26 @@ mod tests {
             &long,
         ];
         for text in refused {
-            assert!(EMAIL.parse(text).is_err(), "{text}");
+            assert!(EMAIL.parse(text, false).is_err(), "{text}");
         }
     }
 
     #[test]
     fn tokens_have_the_form_of_their_service() {
         let key = "AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
-        assert!(BOT_TOKEN.parse(&format!("123456:{key}")).is_ok());
+        assert!(BOT_TOKEN.parse(&format!("123456:{key}"), false).is_ok());
         for text in [key, &format!("x:{key}"), "123456:short", &format!("123456:{key}/../x"), &format!(":{key}")] {
-            assert!(BOT_TOKEN.parse(text).is_err(), "{text}");
+            assert!(BOT_TOKEN.parse(text, false).is_err(), "{text}");
         }
         for text in ["1", "-1001234567890", "@channel_name"] {
-            assert!(CHAT_ID.parse(text).is_ok(), "{text}");
+            assert!(CHAT_ID.parse(text, false).is_ok(), "{text}");
         }
         for text in ["", "-", "1.5", "@", "@a b", "channel", "--1"] {
-            assert!(CHAT_ID.parse(text).is_err(), "{text}");
+            assert!(CHAT_ID.parse(text, false).is_err(), "{text}");
         }
-        assert!(USER_KEY.parse("uQiRzpo4DXghDmr9QzzfQu27cmVRsG").is_ok());
+        assert!(USER_KEY.parse("uQiRzpo4DXghDmr9QzzfQu27cmVRsG", false).is_ok());
         for text in ["", "short", "uQiRzpo4DXghDmr9QzzfQu27cmVRs-", "uQiRzpo4DXghDmr9QzzfQu27cmVRsGx"] {
-            assert!(USER_KEY.parse(text).is_err(), "{text}");
+            assert!(USER_KEY.parse(text, false).is_err(), "{text}");
         }
     }
 

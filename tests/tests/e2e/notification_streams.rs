@@ -1,5 +1,6 @@
 //! Notification streams: what each type has to know, and that nobody sees the secrets among it again.
 
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_tests::table::RawTable;
 use holdfast_tests::{Client, Installation, Setup};
 use http::Method;
@@ -136,7 +137,7 @@ async fn each_fault_is_told_under_its_field() {
         (&slack, "url", json!(null)),
         (&slack, "url", json!("")),
         (&slack, "url", json!({"a": 1})),
-        (&slack, "url", json!("http://hooks.slack.com/x")),
+        (&slack, "url", json!("ftp://hooks.slack.com/x")),
         (&slack, "url", json!("https://user:pass@hooks.slack.com/x")),
         (&slack, "url", json!("hooks.slack.com")),
         (&slack, "url", json!("**set**")),
@@ -181,7 +182,7 @@ async fn each_fault_is_told_under_its_field() {
     let edits = [
         ("type", json!("teams")),
         ("type", json!("fax")),
-        ("url", json!("http://example.com")),
+        ("url", json!("https://169.254.169.254/latest")),
         ("email", json!("ops@example.com")),
         ("events", json!([])),
         ("extra", json!(1)),
@@ -191,4 +192,28 @@ async fn each_fault_is_told_under_its_field() {
         assert_eq!(told, [field]);
     }
     assert_eq!(api.get("/v1/notification-streams/1").await.expect(200).header("etag"), "\"1\"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_leads_only_where_the_operator_allows() {
+    let public = Setup { no_worker: true, allow_networks: Some(AllowedNetworks::default()), ..Setup::default() };
+    let (public, own) = (Installation::start_with(public).await, without_worker().await);
+    let hook = |url: &str| json!({"name": "hook", "type": "webhook", "url": url});
+    let private = ["https://127.0.0.1:8443/x", "https://10.0.0.1/x", "https://[::ffff:10.0.0.1]/x", "https://[::1]/x"];
+    for url in private {
+        assert_eq!(fields_at_fault(&public.api, Method::POST, PATH, hook(url)).await, ["url"], "{url}");
+        own.api.post("/v1/notification-streams", hook(url)).await.expect(201);
+    }
+    // Nowhere, however it is spelled.
+    for url in ["https://169.254.169.254/x", "https://0xA9FEA9FE/x", "https://[fd00:ec2::254]/x", "https://[fe80::1]/x"]
+    {
+        for api in [&public.api, &own.api] {
+            assert_eq!(fields_at_fault(api, Method::POST, PATH, hook(url)).await, ["url"], "{url}");
+        }
+    }
+    assert_eq!(public.api.get(PATH).await.expect(200).json()["meta"]["total"], 0);
+    // On one's own machine plain http is taken.
+    own.api.post("/v1/notification-streams", hook("http://127.0.0.1:8080/x")).await.expect(201);
+    let refused = public.api.post("/v1/notification-streams", hook("https://2130706433/canary")).await.expect(422);
+    assert!(!refused.text().contains("canary"), "{}", refused.text());
 }
