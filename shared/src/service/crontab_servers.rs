@@ -1,12 +1,14 @@
 //! Crontab servers: machines that send their users' crontabs by themselves, and tell what went wrong.
 
+use std::net::IpAddr;
+
 use super::listing::{Listing, check_cursor};
 use super::{Service, conflict};
 use crate::aws::table::{Cursor, Noun, Order, SortBy, keys};
 use crate::domain::account::AccountId;
 use crate::domain::crontab_server::{Alert, CrontabServer, CrontabServerEdit, NewAlert, NewCrontabServer, PlainAlert};
 use crate::domain::revision::Expected;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many alerts are deleted at a time: with their server's count they are one transaction.
 const DELETED_AT_ONCE: i32 = 90;
@@ -48,6 +50,27 @@ impl Service {
             Some(id) => self.aws.table.crontab_server(account, id).await,
             None => Ok(None),
         }
+    }
+
+    /// The crontab server that calls itself so, provided that `peer` is its address. What was sent from elsewhere is
+    /// refused as [`ErrorKind::Forbidden`]. `peer` is where the connection came from, never what a header says.
+    pub async fn crontab_server_at(
+        &self,
+        account: &AccountId,
+        identifier: &str,
+        peer: IpAddr,
+    ) -> Result<CrontabServer> {
+        let server = self.named_crontab_server(account, identifier).await?;
+        match server.is_at(peer) {
+            true => Ok(server),
+            false => Err(Error::new(ErrorKind::Forbidden, "this does not come from the address of the crontab server")),
+        }
+    }
+
+    /// The same, wherever it came from.
+    pub(super) async fn named_crontab_server(&self, account: &AccountId, identifier: &str) -> Result<CrontabServer> {
+        let found = self.crontab_server_of(account, identifier).await?;
+        found.ok_or_else(|| Error::invalid("server", "is not the identifier of a crontab server"))
     }
 
     /// The account's crontab servers, page by page.

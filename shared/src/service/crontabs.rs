@@ -26,10 +26,7 @@ impl Service {
     /// its newest snapshot. Also tells whether anything was recorded.
     pub async fn send_crontab(&self, account: &AccountId, sent: SentCrontab) -> Result<(Crontab, bool)> {
         for _ in 0..conflict::TRIES {
-            let server = self.crontab_server_of(account, &sent.server).await?;
-            let Some(server) = server else {
-                return Err(Error::invalid("server", "is not the identifier of a crontab server"));
-            };
+            let server = self.named_crontab_server(account, &sent.server).await?;
             let sha256 = sha256_of(&sent.content);
             let recorded = match self.crontab_of(account, server.id, &sent.username).await? {
                 Some(seen) if self.sealer.open(account, &sha256_name(seen.id), &seen.sha256)? == sha256 => {
