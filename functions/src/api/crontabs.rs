@@ -4,11 +4,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use holdfast_shared::Result;
 use holdfast_shared::aws::table::{Cursor, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
-use holdfast_shared::domain::crontab::{Crontab, MAX_CONTENT_BYTES, SentCrontab, Snapshot, content};
+use holdfast_shared::domain::crontab::{Crontab, SentCrontab, Snapshot, content};
 use holdfast_shared::domain::crontab_server::{MAX_IDENTIFIER_CHARS, identifier};
 use holdfast_shared::domain::host::LoginName;
+use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::service::Service;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, StatusCode};
@@ -16,8 +18,8 @@ use serde_json::{Value, json};
 
 use super::answers::{data, one, page_of, paging};
 use crate::http::paging::{Paging, SortKeys};
-use crate::http::schema::{Schema, id, integer, line, named, object, required, secret, text, time};
-use crate::http::{Answer, Body, Caller, IfMatch, Operation, Params, Query, etag, rfc3339};
+use crate::http::schema::{Schema, id, integer, line, named, object, optional, required, text, time};
+use crate::http::{Answer, Caller, Fields, IfMatch, Operation, Params, Query, TextBody, etag, rfc3339};
 
 const SORT_KEYS: SortKeys =
     &[("id", SortBy::Id), ("server", SortBy::Name), ("created_at", SortBy::Created), ("updated_at", SortBy::Changed)];
@@ -33,10 +35,12 @@ pub(super) fn operations() -> Vec<Operation> {
         .needs(read)
         .query(paging(SORT_KEYS))
         .answers(StatusCode::OK, page_of(named("Crontab")));
-    let content = secret(MAX_CONTENT_BYTES).described("its text, kept byte by byte; the whole body is at most 1 MiB");
+    let content = text().described("kept byte by byte, may be empty; instead, the whole body can be it, as text/plain");
+    let in_query = "where the body is the text itself, as text/plain of at most 1 MiB";
     let send = Operation::post("/v1/crontabs", send)
         .summary("Send a user's crontab: 201 where it is new or has changed, 200 where it has not")
         .needs(write)
+        .query(["server", "username"].map(|name| optional(name, text().described(in_query))))
         .body([
             required("server", line(MAX_IDENTIFIER_CHARS).described("the identifier of a crontab server")),
             required("username", line(64)),
@@ -118,14 +122,28 @@ fn answer(crontab: &Crontab) -> impl IntoResponse + use<> {
     (etag(crontab.revision), data(view(crontab)))
 }
 
-pub(super) async fn send(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let mut fields = body.fields();
-    let server = fields.required("server", identifier);
-    let username = fields.required("username", LoginName::parse);
-    let content = fields.required("content", content);
-    let sent = fields.finish(|| Some(SentCrontab { server: server?, username: username?, content: content? }))?;
+pub(super) async fn send(
+    caller: Caller,
+    State(service): State<Service>,
+    query: Query,
+    body: TextBody,
+) -> Answer<impl IntoResponse> {
+    let sent = match &body {
+        TextBody::Plain(text) => {
+            read_sent(query.fields(), |fields| content(text).map_err(|message| fields.fault("content", message)).ok())?
+        }
+        TextBody::Members(body) => read_sent(body.fields(), |fields| fields.required_even_empty("content", content))?,
+    };
     let (crontab, is_new) = service.send_crontab(&caller.account, sent).await?;
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, answer(&crontab)))
+}
+
+/// Reads whose crontab it is, and its text by `text`, which notes a fault where it answers none.
+fn read_sent(mut fields: Fields<'_>, text: impl FnOnce(&mut Fields<'_>) -> Option<Secret>) -> Result<SentCrontab> {
+    let server = fields.required("server", identifier);
+    let username = fields.required("username", LoginName::parse);
+    let content = text(&mut fields);
+    fields.finish(|| Some(SentCrontab { server: server?, username: username?, content: content? }))
 }
 
 pub(super) async fn list(caller: Caller, State(service): State<Service>, query: Query) -> Answer<Json<Value>> {

@@ -76,6 +76,19 @@ impl<'a> Fields<'a> {
         self.optional(name, parse)
     }
 
+    /// As [`Fields::required`], but empty text is text: only a member that was not sent, or `null`, is absent.
+    pub fn required_even_empty<T, E: Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if self.members.get(name).and_then(Value::as_str) != Some("") {
+            return self.required(name, parse);
+        }
+        self.asked.insert(name.to_owned());
+        self.note(name, parse("").map_err(|error| error.to_string()))
+    }
+
     /// As [`Fields::required`], but may be absent.
     pub fn optional<T, E: Display>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.read(name, |value| match value {

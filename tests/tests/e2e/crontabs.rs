@@ -1,8 +1,9 @@
 //! Crontabs: sent by servers, kept as snapshots, sealed; and the alerts of their servers.
 
 use bytes::Bytes;
+use holdfast_shared::ErrorKind;
 use holdfast_tests::table::RawTable;
-use holdfast_tests::{Client, Installation, Setup};
+use holdfast_tests::{Answer, Client, Installation, Setup};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -156,7 +157,7 @@ async fn texts_are_sealed_and_nothing_of_them_is_left() {
     assert!(dump.contains("#SNAPSHOT#") && !dump.contains(CANARY), "a text lies open in the table");
     // Nor does a hash of one, by which guesses could be tried.
     let sent = format!("29 * * * * PASSWORD={CANARY} run\n");
-    let body = format!("application/json\n{}", crontab("root", &sent));
+    let body = format!("application/json\n\n{}", crontab("root", &sent));
     assert!(!dump.contains(&sha256(sent.as_bytes())) && !dump.contains(&sha256(body.as_bytes())));
     for path in ["/v1/crontabs", "/v1/crontabs/1", "/v1/crontabs/1/snapshots", "/v1/audit-events?page_size=100"] {
         assert!(!api.get(path).await.expect(200).text().contains(CANARY), "{path}");
@@ -304,7 +305,6 @@ async fn each_fault_is_told_under_its_field() {
         ("username", json!("root\n")),
         ("username", json!("u".repeat(65))),
         ("content", json!(null)),
-        ("content", json!("")),
         ("content", json!(["0 * * * * x"])),
         ("extra", json!(1)),
     ];
@@ -317,4 +317,80 @@ async fn each_fault_is_told_under_its_field() {
     assert_eq!(all, ["content", "file_content", "server", "username"]);
     assert_eq!(api.get("/v1/crontabs").await.expect(200).json()["meta"]["total"], 0);
     assert_eq!(api.get("/v1/crontab-servers").await.expect(200).json()["meta"]["total"], 1);
+}
+
+/// A whole text as `text/plain`, as `crontab -l | curl --data-binary @-` sends it.
+async fn send_text(api: &Client, query: &str, key: Option<&str>, text: impl Into<Bytes>) -> Answer {
+    let path = format!("/v1/crontabs?{query}");
+    let request = api.request(Method::POST, &path).header("content-type", "text/plain");
+    let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+    api.send(request, text.into()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_mebibyte_is_taken_as_it_is() {
+    let installation = with_server().await;
+    let api = &installation.api;
+    let query = "server=web&username=root";
+    let line = "*/5 * * * *\tx='é🕐%&+=\\\"' && echo $A # %41+b\u{0}\u{7f}\u{feff}\u{2028}\r\n\n";
+    let mut text = line.repeat(1024 * 1024 / line.len());
+    text.push_str(&"+".repeat(1024 * 1024 - text.len()));
+    let made = send_text(api, query, None, text.clone()).await.expect(201).data();
+    assert_eq!((&made["size_bytes"], text.len()), (&json!(1024 * 1024), 1024 * 1024));
+    assert!(api.get("/v1/crontabs/1/content").await.expect(200).body == text, "other bytes came back");
+    assert_eq!(api.get("/v1/crontabs/1/snapshots/1").await.expect(200).data()["content"], text);
+    send_text(api, query, None, text.clone()).await.expect(200);
+    send_text(api, query, None, text + "+").await.expect(413);
+    let refused = send_text(api, query, None, Bytes::from_static(b"0 * * * * caf\xe9\n")).await.expect(400);
+    assert_eq!(refused.json()["message"], "the text is not valid UTF-8");
+    for (query, fields) in [
+        ("", vec!["server", "username"]),
+        ("server=db&username=root", vec!["server"]),
+        ("server=web&username=root&x=1", vec!["x"]),
+    ] {
+        let told = send_text(api, query, None, "x").await.expect(422).json()["errors"].clone();
+        assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), fields, "{query}");
+    }
+    assert_eq!(api.get("/v1/crontabs/1").await.expect(200).data()["snapshots"], 1);
+    // Whose crontab it is belongs to the request that a key stands for.
+    send_text(api, "server=web&username=a", Some("key"), "same").await.expect(201);
+    send_text(api, "server=web&username=a", Some("key"), "same").await.expect(201);
+    send_text(api, "server=web&username=b", Some("key"), "same").await.expect(422);
+    assert_eq!(api.get("/v1/crontabs").await.expect(200).json()["meta"]["total"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crontab_that_was_emptied_is_a_snapshot_too() {
+    let installation = with_server().await;
+    let api = &installation.api;
+    api.post("/v1/crontabs", crontab("root", "0 * * * * a\n")).await.expect(201);
+    let emptied = api.post("/v1/crontabs", crontab("root", "")).await.expect(201).data();
+    assert_eq!((&emptied["newest_snapshot"], &emptied["size_bytes"]), (&json!(2), &json!(0)));
+    send_text(api, "server=web&username=root", None, "").await.expect(200);
+    api.form("/v1/crontabs", "server=web&username=root&content=").await.expect(200);
+    assert_eq!(api.get("/v1/crontabs/1/content").await.expect(200).text(), "");
+    let diff = api.get("/v1/crontabs/1/snapshots/2/diff").await.expect(200).text();
+    assert_eq!(diff, "--- snapshot 1\n+++ snapshot 2\n@@ -1 +0,0 @@\n-0 * * * * a\n");
+    api.post("/v1/crontabs", crontab("root", "0 * * * * a\n")).await.expect(201);
+    assert_eq!(api.get("/v1/crontabs/1").await.expect(200).data()["snapshots"], 3);
+    api.delete("/v1/crontabs/1").await.expect(204);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_counts_only_from_its_own_address() {
+    let installation = with_server().await;
+    let (service, account) = (installation.service(), installation.account());
+    let at = async |identifier: &str, peer: &str| {
+        let found = service.crontab_server_at(&account, identifier, peer.parse().unwrap()).await;
+        found.map(|server| server.id).map_err(|error| error.kind)
+    };
+    assert_eq!(at("web", "203.0.113.7").await, Ok(1));
+    assert_eq!(at("web", "::ffff:203.0.113.7").await, Ok(1), "an IPv4-mapped address is the IPv4 address");
+    for other in ["203.0.113.8", "127.0.0.1", "::203.0.113.7", "2001:db8::7"] {
+        assert_eq!(at("web", other).await, Err(ErrorKind::Forbidden), "{other}");
+    }
+    assert!(matches!(at("db", "203.0.113.7").await, Err(ErrorKind::Invalid(_))));
+    let stranger = service.create_account("second").await.unwrap();
+    let elsewhere = service.crontab_server_at(&stranger.id, "web", "203.0.113.7".parse().unwrap()).await;
+    assert!(matches!(elsewhere.unwrap_err().kind, ErrorKind::Invalid(_)), "another account's is unknown");
 }
