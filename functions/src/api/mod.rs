@@ -3,16 +3,20 @@
 pub(crate) mod answers;
 mod audit_events;
 mod backups;
+mod crontab_servers;
+mod crontabs;
 mod documentation;
 mod encryption_keys;
 mod health;
 mod jobs;
 mod logins;
+mod notification_streams;
 mod proxies;
 mod recipes;
 mod schedules;
 pub mod servers;
 pub mod ssh_keys;
+mod stacks;
 mod storages;
 
 use axum::Router;
@@ -31,6 +35,10 @@ pub fn operations() -> Vec<Operation> {
         servers::operations(),
         proxies::operations(),
         storages::operations(),
+        stacks::operations(),
+        crontab_servers::operations(),
+        crontabs::operations(),
+        notification_streams::operations(),
         encryption_keys::operations(),
         recipes::operations(),
         jobs::operations(),
@@ -49,6 +57,10 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         servers::schemas(),
         proxies::schemas(),
         storages::schemas(),
+        stacks::schemas(),
+        crontab_servers::schemas(),
+        crontabs::schemas(),
+        notification_streams::schemas(),
         encryption_keys::schemas(),
         recipes::schemas(),
         jobs::schemas(),

@@ -41,6 +41,30 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
+/// A body that is one long text, or has it among its members.
+#[derive(Debug)]
+pub enum TextBody {
+    /// It came as `text/plain` and is taken byte by byte, empty or not; what belongs to it stands in the query.
+    Plain(String),
+    /// It came in any other kind that is read.
+    Members(Body),
+}
+
+impl<S: Send + Sync> FromRequest<S> for TextBody {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+        if essence(request.headers()) != "text/plain" {
+            return Body::from_request(request, state).await.map(Self::Members);
+        }
+        refuse_encoding(request.headers())?;
+        let (parts, body) = request.into_parts();
+        let bytes = collect(&parts.headers, body).await?;
+        let text = String::from_utf8(bytes.into()).map_err(|_| malformed("the text is not valid UTF-8"))?;
+        Ok(Self::Plain(text))
+    }
+}
+
 enum Kind {
     Json,
     UrlEncoded,
@@ -59,21 +83,33 @@ async fn read(headers: &HeaderMap, bytes: Bytes) -> Result<Tree, HttpError> {
 }
 
 fn kind(headers: &HeaderMap) -> Result<Kind, HttpError> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(unsupported("send the body without a Content-Encoding"));
-    }
-    let whole = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = whole.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
+    refuse_encoding(headers)?;
+    match essence(headers).as_str() {
         "application/json" => Ok(Kind::Json),
         "application/x-www-form-urlencoded" => Ok(Kind::UrlEncoded),
-        "multipart/form-data" => multer::parse_boundary(whole)
+        "multipart/form-data" => multer::parse_boundary(content_type(headers))
             .map(Kind::Multipart)
             .map_err(|_| malformed("the Content-Type multipart/form-data names no boundary").into()),
         other if other.starts_with("application/") && other.ends_with("+json") => Ok(Kind::Json),
         _ => Err(unsupported(
             "send the body as application/json, application/x-www-form-urlencoded or multipart/form-data",
         )),
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The media type without its parameters, in lowercase.
+fn essence(headers: &HeaderMap) -> String {
+    content_type(headers).split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn refuse_encoding(headers: &HeaderMap) -> Result<(), HttpError> {
+    match headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        true => Err(unsupported("send the body without a Content-Encoding")),
+        false => Ok(()),
     }
 }
 
@@ -179,6 +215,27 @@ mod tests {
             .body(axum::body::Body::from("x"))
             .unwrap();
         assert_eq!(Body::from_request(request, &()).await.unwrap_err().status, 415);
+    }
+
+    #[tokio::test]
+    async fn takes_a_text_as_it_is() {
+        let send = async |content_type: &str, encoding: &str, body: Vec<u8>| {
+            let request = Request::post("/").header(CONTENT_TYPE, content_type).header(CONTENT_ENCODING, encoding);
+            let answer = TextBody::from_request(request.body(body.into()).unwrap(), &()).await;
+            answer.map_err(|error| error.status.as_u16())
+        };
+        let odd = "a=1&b=%41+c\r\n\u{feff}\0".to_owned();
+        for (content_type, text) in [("text/plain", odd.clone()), ("Text/Plain; charset=utf-8", String::new())] {
+            let taken = send(content_type, "identity", text.clone().into_bytes()).await.unwrap();
+            assert!(matches!(taken, TextBody::Plain(kept) if kept == text), "{content_type}");
+        }
+        let form = send("application/x-www-form-urlencoded", "identity", odd.into_bytes()).await.unwrap();
+        assert!(matches!(form, TextBody::Members(Body(tree)) if tree.0["b"] == "A c\r\n\u{feff}\0"));
+        assert_eq!(send("text/plain", "identity", vec![0xC3, 0x28]).await.unwrap_err(), 400);
+        assert_eq!(send("text/plain", "gzip", Vec::new()).await.unwrap_err(), 415);
+        assert_eq!(send("text/html", "identity", b"x".to_vec()).await.unwrap_err(), 415);
+        assert!(send("text/plain", "identity", vec![b'x'; MAX_BODY_BYTES]).await.is_ok());
+        assert_eq!(send("text/plain", "identity", vec![b'x'; MAX_BODY_BYTES + 1]).await.unwrap_err(), 413);
     }
 
     #[tokio::test]

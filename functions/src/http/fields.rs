@@ -76,6 +76,19 @@ impl<'a> Fields<'a> {
         self.optional(name, parse)
     }
 
+    /// As [`Fields::required`], but empty text is text: only a member that was not sent, or `null`, is absent.
+    pub fn required_even_empty<T, E: Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if self.members.get(name).and_then(Value::as_str) != Some("") {
+            return self.required(name, parse);
+        }
+        self.asked.insert(name.to_owned());
+        self.note(name, parse("").map_err(|error| error.to_string()))
+    }
+
     /// As [`Fields::required`], but may be absent.
     pub fn optional<T, E: Display>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.read(name, |value| match value {
@@ -151,6 +164,35 @@ impl<'a> Fields<'a> {
             });
         }
         all
+    }
+
+    /// A list of ids; faults are told at `name.0`, `name.1` …. An absent list is `None`.
+    pub fn ids(&mut self, name: &str) -> Option<Vec<u64>> {
+        self.elements(name, |value| {
+            let id = integer(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
+            id.ok_or_else(|| "must be an id: a whole number from 1".to_owned())
+        })
+    }
+
+    /// A list of texts that `parse` accepts; faults are told at `name.0`, `name.1` …. An absent list is `None`.
+    pub fn texts<T, E: Display>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
+        self.elements(name, |value| {
+            let text = value.as_str().ok_or_else(|| "must be text".to_owned())?;
+            parse(text).map_err(|error| error.to_string())
+        })
+    }
+
+    fn elements<T>(&mut self, name: &str, take: impl Fn(&Value) -> Result<T, String>) -> Option<Vec<T>> {
+        let (used, value) = self.find(name);
+        let Value::Array(elements) = value? else { return self.note(name, Err("must be a list".to_owned())) };
+        let mut taken = Vec::with_capacity(elements.len());
+        for (index, element) in elements.iter().enumerate() {
+            match take(element) {
+                Ok(one) => taken.push(one),
+                Err(message) => self.errors.push(format!("{used}.{index}"), message),
+            }
+        }
+        (taken.len() == elements.len()).then_some(taken)
     }
 
     /// Adds a fault that reading alone does not find.

@@ -56,7 +56,8 @@ pub async fn repeat(
     let bytes = collect(&parts.headers, body).await?;
     let what = format!("{} {}", parts.method, parts.uri.path());
     let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let whole = [kind, b"\n", &bytes].concat();
+    let query = parts.uri.query().unwrap_or_default().as_bytes();
+    let whole = [kind, b"\n", query, b"\n", &bytes].concat();
     let claimed = match app.service.claim_call(&caller.account, &what, &key, &whole).await? {
         Repetition::Answered(answer) => return Ok(replayed(answer)),
         Repetition::New(claimed) => claimed,

@@ -20,7 +20,7 @@ pub mod timestamp;
 pub mod tree;
 
 pub use authentication::Caller;
-pub use body::Body;
+pub use body::{Body, TextBody};
 pub use error::{Answer, HttpError};
 pub use fields::Fields;
 pub use if_match::{IfMatch, etag};

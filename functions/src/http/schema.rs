@@ -44,9 +44,14 @@ pub fn secret(max_chars: usize) -> Schema {
     Schema(json!({"type": "string", "writeOnly": true, "minLength": 1, "maxLength": max_chars}))
 }
 
+/// What answers show in place of a secret that is there.
+pub const SET: &str = "**set**";
+/// What answers show in place of a secret that is not there.
+pub const NOT_SET: &str = "**not set**";
+
 /// Text that shows whether a secret is there.
 pub fn secret_mark() -> Schema {
-    one_of(&["**set**", "**not set**"])
+    one_of(&[SET, NOT_SET])
 }
 
 /// One of these words.

@@ -55,7 +55,8 @@ impl Service {
         for _ in 0..TRIES {
             let now = self.clock.now();
             let call = AnsweredCall {
-                request_sha256: sha256_hex(request),
+                // The client's key is random and not stored: without it, a short secret in the request cannot be guessed.
+                request_sha256: sha256_hex(&[key.as_bytes(), b"\n", request].concat()),
                 claimed_until: now + CLAIM,
                 answer: None,
                 ttl: (now + KEPT).as_second(),

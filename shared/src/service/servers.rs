@@ -97,7 +97,7 @@ impl Service {
         Err(conflict::contended())
     }
 
-    /// Removes a server; a conflict that names the jobs while any uses it.
+    /// Removes a server; a conflict that names the jobs and the stacks while any uses it.
     pub async fn delete_server(&self, account: &AccountId, id: u64, expected: &Expected) -> Result<()> {
         for _ in 0..conflict::TRIES {
             let seen = self.server(account, id).await?;
@@ -106,8 +106,9 @@ impl Service {
                 return Ok(());
             }
             let jobs = self.jobs_where(account, |job| job.compute.server_id() == Some(id)).await?;
-            if !jobs.is_empty() {
-                return Err(conflict::in_use("server", "job", &jobs));
+            let stacks = self.stacks_with_server(account, id).await?;
+            if !jobs.is_empty() || !stacks.is_empty() {
+                return Err(conflict::in_use_by("server", &[("job", &jobs), ("stack", &stacks)]));
             }
             conflict::pause().await;
         }

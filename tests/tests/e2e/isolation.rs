@@ -16,8 +16,18 @@ async fn stranger(installation: &Installation) -> Client {
     installation.api.with_token(token.expose())
 }
 
-const LISTS: [&str; 6] =
-    ["/v1/ssh-keys", "/v1/servers", "/v1/proxies", "/v1/storages", "/v1/encryption-keys", "/v1/jobs"];
+const LISTS: [&str; 10] = [
+    "/v1/ssh-keys",
+    "/v1/servers",
+    "/v1/proxies",
+    "/v1/storages",
+    "/v1/encryption-keys",
+    "/v1/jobs",
+    "/v1/stacks",
+    "/v1/crontab-servers",
+    "/v1/crontabs",
+    "/v1/notification-streams",
+];
 
 /// All that an account's lists show.
 async fn lists(client: &Client) -> Vec<Value> {
@@ -50,8 +60,16 @@ impl Owned {
             // The first of anything else in an account has the number 1.
             _ => "1",
         };
-        pattern.replacen("{id}", id, 1).replacen("{job}", id, 1).replacen("{schedule}", &self.schedule.to_string(), 1)
+        pattern
+            .replacen("{id}", id, 1)
+            .replacen("{job}", id, 1)
+            .replacen("{schedule}", &self.schedule.to_string(), 1)
+            .replacen("{number}", "1", 1)
     }
+}
+
+fn crontab() -> Value {
+    json!({"server": "web", "username": "test", "content": "0 * * * * true\n"})
 }
 
 /// A body that its owner could send.
@@ -76,6 +94,12 @@ async fn a_second_account_finds_nothing_of_the_first() {
     let shown = installation.api.get(&format!("/v1/jobs/{job}")).await.expect(200).data();
     let owned = Owned { job, schedule: shown["schedule"][0]["id"].as_u64().unwrap(), backup };
     add_proxy_and_key(&installation.api).await;
+    installation.api.post("/v1/stacks", json!({"name": "test", "servers": [1]})).await.expect(201);
+    let crontab_server = json!({"name": "test", "ip_address": "203.0.113.7", "identifier": "web"});
+    installation.api.post("/v1/crontab-servers", crontab_server).await.expect(201);
+    installation.api.post("/v1/crontabs", crontab()).await.expect(201);
+    let stream = json!({"name": "test", "type": "email", "email": "test@example.com"});
+    installation.api.post("/v1/notification-streams", stream).await.expect(201);
     let before = lists(&installation.api).await;
 
     let stranger = stranger(&installation).await;
@@ -112,6 +136,13 @@ async fn ids_of_another_account_cannot_be_used_in_a_body() {
         "compute": {"type": "server", "server_id": server}, "storage": [{"storage_id": 1}],
         "encryption_key_id": 1, "proxy_id": 1,
     });
+    let stack = json!({"name": "mine", "servers": [server]});
+    let errors = stranger.post("/v1/stacks", stack).await.expect(422).json()["errors"].clone();
+    assert_eq!(errors, json!({"servers.0": ["there is no server 1"]}));
+    let crontab_server = json!({"name": "mine", "ip_address": "203.0.113.7", "identifier": "web"});
+    installation.api.post("/v1/crontab-servers", crontab_server).await.expect(201);
+    let errors = stranger.post("/v1/crontabs", crontab()).await.expect(422).json()["errors"].clone();
+    assert_eq!(errors, json!({"server": ["is not the identifier of a crontab server"]}));
     let errors = stranger.post("/v1/jobs", job).await.expect(422).json()["errors"].clone();
     let fields: Vec<_> = errors.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["compute.server_id", "encryption_key_id", "proxy_id", "storage.0.storage_id"]);

@@ -18,6 +18,15 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 const CONFIG: &str = "headers = { Authorization = \"Bearer ${TOKEN}\" }\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documentation_is_there_for_everyone() {
+    let installation = Installation::start_with(Setup { no_worker: true, ..Setup::default() }).await;
+    let stranger = installation.api.with_token("");
+    let document = stranger.get("/v1/openapi.json").await.expect(200).json();
+    assert!(document["paths"]["/v1/crontabs/{id}/snapshots/{number}"]["get"].is_object());
+    assert!(stranger.get("/docs").await.expect(200).text().contains("/v1/notification-streams"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_is_as_documented() {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/schemathesis/bin/schemathesis");
     if !program.exists() {

@@ -21,6 +21,16 @@ pub enum Noun {
     Storage,
     /// Encryption keys.
     EncryptionKey,
+    /// Stacks.
+    Stack,
+    /// Crontab servers.
+    CrontabServer,
+    /// Crontabs.
+    Crontab,
+    /// Alerts of crontab servers.
+    CrontabAlert,
+    /// Notification streams.
+    NotificationStream,
     /// Jobs.
     Job,
     /// Schedules.
@@ -38,6 +48,11 @@ impl Noun {
             Self::Proxy => "PROXY",
             Self::Storage => "STORAGE",
             Self::EncryptionKey => "ENCRYPTION_KEY",
+            Self::Stack => "STACK",
+            Self::CrontabServer => "CRONTAB_SERVER",
+            Self::Crontab => "CRONTAB",
+            Self::CrontabAlert => "CRONTAB_ALERT",
+            Self::NotificationStream => "NOTIFICATION_STREAM",
             Self::Job => "JOB",
             Self::Schedule => "SCHEDULE",
             Self::Backup => "BACKUP",

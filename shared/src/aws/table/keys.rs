@@ -128,6 +128,91 @@ pub(crate) fn encryption_key(account: &AccountId, id: u64) -> Key {
     Key::new(encryption_keys(account), number(id))
 }
 
+/// The partition of stacks.
+pub(crate) fn stacks(account: &AccountId) -> String {
+    format!("A#{account}#STACKS")
+}
+
+/// One stack.
+pub(crate) fn stack(account: &AccountId, id: u64) -> Key {
+    Key::new(stacks(account), number(id))
+}
+
+/// Tells which stack has a uid.
+pub(crate) fn stack_of_uid(account: &AccountId, uid: Uuid) -> Key {
+    Key::new(format!("A#{account}#STACKS#UID"), uid.simple().to_string())
+}
+
+/// The partition of crontab servers.
+pub(crate) fn crontab_servers(account: &AccountId) -> String {
+    format!("A#{account}#CRONTAB_SERVERS")
+}
+
+/// One crontab server.
+pub(crate) fn crontab_server(account: &AccountId, id: u64) -> Key {
+    Key::new(crontab_servers(account), number(id))
+}
+
+/// Tells which crontab server has an identifier.
+pub(crate) fn crontab_server_of_identifier(account: &AccountId, identifier: &str) -> Key {
+    Key::new(format!("A#{account}#CRONTAB_SERVERS#IDENTIFIER"), identifier)
+}
+
+/// The partition of a crontab server's alerts.
+pub(crate) fn crontab_alerts(account: &AccountId, server: u64) -> String {
+    format!("A#{account}#CRONTAB_SERVER#{}#ALERTS", number(server))
+}
+
+/// One alert of a crontab server.
+pub(crate) fn crontab_alert(account: &AccountId, server: u64, id: u64) -> Key {
+    Key::new(crontab_alerts(account, server), number(id))
+}
+
+/// The partition of crontabs.
+pub(crate) fn crontabs(account: &AccountId) -> String {
+    format!("A#{account}#CRONTABS")
+}
+
+/// One crontab.
+pub(crate) fn crontab(account: &AccountId, id: u64) -> Key {
+    Key::new(crontabs(account), number(id))
+}
+
+/// Tells which crontab is a user's on a crontab server.
+pub(crate) fn crontab_of_user(account: &AccountId, server: u64, username: &str) -> Key {
+    Key::new(format!("A#{account}#CRONTABS#USER"), format!("{}#{username}", number(server)))
+}
+
+/// The partition of a crontab's snapshots.
+pub(crate) fn snapshots(account: &AccountId, crontab: u64) -> String {
+    format!("A#{account}#CRONTAB#{}#SNAPSHOTS", number(crontab))
+}
+
+/// One snapshot of a crontab.
+pub(crate) fn snapshot(account: &AccountId, crontab: u64, snapshot: u64) -> Key {
+    Key::new(snapshots(account, crontab), number(snapshot))
+}
+
+/// The partition of a snapshot's text.
+pub(crate) fn snapshot_text(account: &AccountId, crontab: u64, snapshot: u64) -> String {
+    format!("A#{account}#CRONTAB#{}#SNAPSHOT#{}", number(crontab), number(snapshot))
+}
+
+/// A part of a snapshot's text.
+pub(crate) fn snapshot_part(account: &AccountId, crontab: u64, snapshot: u64, part: u32) -> Key {
+    Key::new(snapshot_text(account, crontab, snapshot), format!("{part:04}"))
+}
+
+/// The partition of notification streams.
+pub(crate) fn notification_streams(account: &AccountId) -> String {
+    format!("A#{account}#NOTIFICATION_STREAMS")
+}
+
+/// One notification stream.
+pub(crate) fn notification_stream(account: &AccountId, id: u64) -> Key {
+    Key::new(notification_streams(account), number(id))
+}
+
 /// The partition of narrow rows for the servers with one host.
 pub(crate) fn servers_of_host(account: &AccountId, host: &str) -> String {
     format!("A#{account}#SERVERS#HOST#{host}")

@@ -1,4 +1,4 @@
-//! Servers; jobs are their users, and they are users of SSH keys.
+//! Servers; jobs and stacks are their users, and they are users of SSH keys.
 
 use super::counters::count;
 use super::facets::Row;
@@ -45,7 +45,7 @@ impl Table {
         self.transact(writes).await
     }
 
-    /// Removes a server; `No` when a job uses it, when it changed meanwhile, or when it is gone.
+    /// Removes a server; `No` when a job or a stack uses it, when it changed meanwhile, or when it is gone.
     pub(crate) async fn delete_server(&self, account: &AccountId, seen: &Server) -> Result<Written> {
         let unedited = Condition::equals("revision", seen.revision);
         self.transact(vec![

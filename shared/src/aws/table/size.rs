@@ -13,6 +13,7 @@ use crate::domain::job::{Job, JobInput};
 use crate::domain::object_key::{BackupDirectory, FileName};
 use crate::domain::schedule::Schedule;
 use crate::domain::sealed::{Sealed, Secret};
+use crate::domain::stack::{MAX_DATABASE_NAME_CHARS, MAX_DATABASES, MAX_SERVERS, MAX_USERNAME_CHARS, Stack};
 
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
 const MAX_ITEM_BYTES: usize = 400 * 1024;
@@ -162,6 +163,26 @@ fn the_largest_backup_fits_into_an_item() {
     let item = item_of(put_backup(&backup).unwrap());
     assert!(bytes_of(&item) > 256 * 1024, "it is near the limit: {}", bytes_of(&item));
     assert!(bytes_of(&item) + 1_024 < MAX_ITEM_BYTES, "{}", bytes_of(&item));
+}
+
+#[test]
+fn the_largest_stack_fits_into_an_item() {
+    let (wide, at) = ("\u{1F4BE}", "2026-01-01T00:00:00.123456789Z");
+    // 512 characters, with nonce and tag, in base64.
+    let password = "p".repeat((512 * 4 + 28) * 4 / 3 + 8);
+    let spec = json!({
+        "kind": "postgresql", "server_id": u64::MAX, "replica_server_id": u64::MAX,
+        "name": "n".repeat(MAX_DATABASE_NAME_CHARS), "username": wide.repeat(MAX_USERNAME_CHARS),
+    });
+    let databases: Vec<_> =
+        (0..MAX_DATABASES).map(|id| json!({"id": id, "spec": spec, "password": password})).collect();
+    let stack: Stack = serde_json::from_value(json!({
+        "id": u64::MAX, "uid": Uuid::max(), "name": wide.repeat(255), "servers": vec![u64::MAX; MAX_SERVERS],
+        "databases": databases, "created_at": at, "updated_at": at, "revision": u64::MAX, "last_database": u64::MAX,
+    }))
+    .unwrap();
+    let bytes = bytes_of(&record_item(&stack).unwrap());
+    assert!(bytes > 200 * 1024 && bytes + 2_048 < MAX_ITEM_BYTES, "{bytes}");
 }
 
 #[test]
