@@ -9,6 +9,7 @@ mod downloads;
 mod downtime;
 mod fixtures;
 mod isolation;
+mod job_calls;
 mod jobs;
 mod outbox;
 mod page_cost;
