@@ -180,6 +180,7 @@ async fn handle(service: &Service, task: Task, shutdown: &CancellationToken) -> 
             Task::CheckServer { account, server, check } => {
                 check::check_server(service, &account, server, check).await?
             }
+            Task::CheckProxy { account, proxy, check } => check::check_proxy(service, &account, proxy, check).await?,
             Task::CheckStorage { account, storage, check } => {
                 check::check_storage(service, &account, storage, check).await?;
             }

@@ -3,8 +3,11 @@
 pub(crate) mod answers;
 mod audit_events;
 mod backups;
+mod encryption_keys;
 mod health;
 mod jobs;
+mod logins;
+mod proxies;
 mod recipes;
 mod schedules;
 pub mod servers;
@@ -25,7 +28,9 @@ pub fn operations() -> Vec<Operation> {
         health::operations(),
         ssh_keys::operations(),
         servers::operations(),
+        proxies::operations(),
         storages::operations(),
+        encryption_keys::operations(),
         recipes::operations(),
         jobs::operations(),
         schedules::operations(),
@@ -40,7 +45,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
     let all = [
         ssh_keys::schemas(),
         servers::schemas(),
+        proxies::schemas(),
         storages::schemas(),
+        encryption_keys::schemas(),
         recipes::schemas(),
         jobs::schemas(),
         schedules::schemas(),

@@ -59,6 +59,15 @@ pub enum Task {
         /// Which check.
         check: Uuid,
     },
+    /// Connect to a proxy and report.
+    CheckProxy {
+        /// Whose proxy.
+        account: AccountId,
+        /// Which proxy.
+        proxy: u64,
+        /// Which check.
+        check: Uuid,
+    },
     /// Probe a storage and report.
     CheckStorage {
         /// Whose storage.

@@ -340,14 +340,14 @@ impl Draft {
     /// What its second reads are for: the key that logs in, and the newest backups.
     fn keys(&self) -> impl Iterator<Item = Key> {
         let account = &self.job.account;
-        let ssh_key = self.server.iter().map(|server| keys::ssh_key(account, server.ssh_key_id));
+        let ssh_key = self.server.iter().map(|server| keys::ssh_key(account, server.login.ssh_key_id));
         ssh_key.chain(self.tally.newest.iter().map(|backup| keys::backup(account, self.job.id, *backup)))
     }
 
     fn finish(&self, far: &Records) -> Result<JobDetail> {
         let account = &self.job.account;
         let server = match &self.server {
-            Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.ssh_key_id))?,
+            Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.login.ssh_key_id))?,
             None => None,
         };
         let server = self.server.clone().zip(server);

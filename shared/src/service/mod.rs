@@ -5,13 +5,17 @@
 
 mod audit_events;
 mod backups;
+mod checks;
 mod conflict;
 mod downloads;
+mod encryption_keys;
 mod idempotency;
 mod jobs;
 mod listing;
+mod logins;
 mod maintenance;
 mod outbox;
+mod proxies;
 mod ready;
 mod removal;
 mod retention;

@@ -8,9 +8,9 @@ use futures::future::{join_all, try_join_all};
 use holdfast_shared::aws::objects::{Objects, ObjectsError, Part, Upload};
 use holdfast_shared::domain::backup::{Copy, File, Outcome, Status};
 use holdfast_shared::domain::job::Job;
+use holdfast_shared::domain::login::{LoginStatus, SshHost};
 use holdfast_shared::domain::object_key::{FileName, ObjectKey};
 use holdfast_shared::domain::recipe::Recipe;
-use holdfast_shared::domain::server::ServerStatus;
 use holdfast_shared::domain::storage::Storage;
 use holdfast_shared::service::Claim;
 
@@ -151,17 +151,18 @@ async fn sweep_earlier(kept: &Kept, buckets: &[Bucket]) -> Result<(), RunError> 
 /// Connects to the server and pins its key on first use.
 async fn connect(kept: &Kept) -> Result<Session, RunError> {
     let Claim { backup, server, .. } = &*kept.claim;
-    let private_key = kept.service.open_ssh_key(&backup.account, server.ssh_key_id).await?;
-    let opened = Session::open(server, &private_key, &kept.service.clock).await;
-    let status = if opened.is_ok() { ServerStatus::Success } else { ServerStatus::Failed };
-    if let Err(error) = kept.service.server_used(&backup.account, server.id, status).await {
+    let (host, login) = (SshHost::Server(server.id), &server.login);
+    let private_key = kept.service.open_ssh_key(&backup.account, login.ssh_key_id).await?;
+    let opened = Session::open(login, &private_key, &kept.service.clock).await;
+    let status = if opened.is_ok() { LoginStatus::Success } else { LoginStatus::Failed };
+    if let Err(error) = kept.service.login_used(&backup.account, host, status).await {
         tracing::debug!(error = error.chain(), "the server's last use could not be noted");
     }
     let session = opened?;
     let shown = session.host_key();
     kept.log.line(format!("connected; the server showed {}", shown.fingerprint));
-    if server.host_key.is_none() {
-        let pinned = kept.service.pin_host_key(&backup.account, server, shown.clone()).await?;
+    if login.host_key.is_none() {
+        let pinned = kept.service.pin_host_key(&backup.account, host, login, shown.clone()).await?;
         if pinned.fingerprint != shown.fingerprint {
             let seen = shown.fingerprint.clone();
             session.close().await;

@@ -8,6 +8,7 @@ mod keeper;
 mod log;
 
 use holdfast_shared::domain::backup::{Backup, Failure, Outcome};
+use holdfast_shared::domain::login::Login;
 use holdfast_shared::domain::object_key::BackupDirectory;
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::service::{AfterFailure, Claim, Service};
@@ -55,7 +56,8 @@ fn begin_log(kept: &Kept) {
     let storages: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
     let what = job.recipe.slug();
     kept.log.line(format!("attempt {}: {what} of job {} ({})", backup.attempt, job.name, job.id));
-    kept.log.line(format!("from {}@{} port {}, to {}", server.user, server.host, server.port, storages.join(", ")));
+    let Login { host, port, user, .. } = &server.login;
+    kept.log.line(format!("from {user}@{host} port {port}, to {}", storages.join(", ")));
     if let Some(failure) = &backup.failure {
         kept.log.line(format!("the attempt before failed: {}", failure.message));
     }

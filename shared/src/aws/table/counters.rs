@@ -15,8 +15,12 @@ pub enum Noun {
     SshKey,
     /// Servers.
     Server,
+    /// Proxies.
+    Proxy,
     /// Storages.
     Storage,
+    /// Encryption keys.
+    EncryptionKey,
     /// Jobs.
     Job,
     /// Schedules.
@@ -31,7 +35,9 @@ impl Noun {
             Self::Token => "TOKEN",
             Self::SshKey => "SSH_KEY",
             Self::Server => "SERVER",
+            Self::Proxy => "PROXY",
             Self::Storage => "STORAGE",
+            Self::EncryptionKey => "ENCRYPTION_KEY",
             Self::Job => "JOB",
             Self::Schedule => "SCHEDULE",
             Self::Backup => "BACKUP",

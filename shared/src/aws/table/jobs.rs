@@ -42,8 +42,7 @@ impl Table {
         self.get(&keys::job(account, id)).await
     }
 
-    /// Puts a new job, an outbox row and a watch per schedule; `No` when something that it
-    /// names is gone.
+    /// Puts a new job, an outbox row and a watch per schedule; `No` when something that it names is gone.
     pub(crate) async fn create_job(&self, job: &Job, watches: &[Watch]) -> Result<Written> {
         let mut writes = vec![put_job(job)?.only_if(Condition::Absent), count_job(&job.account, 1)];
         writes.extend(rows_of_new(job)?);
@@ -110,7 +109,7 @@ impl Table {
         self.update::<DeletedJob>(update).await.map(drop)
     }
 
-    /// Removes the last trace of a job, and what it held of servers and storages.
+    /// Removes the last trace of a job, and what it held of others.
     pub(crate) async fn forget_job(&self, deleted: &DeletedJob) -> Result<Written> {
         let job = &deleted.job;
         let mut writes = vec![

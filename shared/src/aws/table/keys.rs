@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::Item;
 use crate::domain::account::AccountId;
+use crate::domain::check::Checked;
+use crate::domain::login::SshHost;
 
 /// The sparse index over everything that maintenance looks for: `due_kind`, `due_at`.
 pub(crate) const DUE_INDEX: &str = "due";
@@ -94,14 +96,31 @@ pub(crate) fn server_of_host(account: &AccountId, host: &str, id: u64) -> Key {
     Key::new(servers_of_host(account, host), number(id))
 }
 
-/// The partition of storages.
-pub(crate) fn storages(account: &AccountId) -> String {
-    format!("A#{account}#STORAGES")
+/// The partition of proxies.
+pub(crate) fn proxies(account: &AccountId) -> String {
+    format!("A#{account}#PROXIES")
 }
 
-/// One storage.
-pub(crate) fn storage(account: &AccountId, id: u64) -> Key {
-    Key::new(storages(account), number(id))
+/// One proxy.
+pub(crate) fn proxy(account: &AccountId, id: u64) -> Key {
+    Key::new(proxies(account), number(id))
+}
+
+/// The record that a login belongs to.
+pub(crate) fn ssh_host(account: &AccountId, host: SshHost) -> Key {
+    match host {
+        SshHost::Server(id) => server(account, id),
+        SshHost::Proxy(id) => proxy(account, id),
+    }
+}
+
+/// The record that is checked.
+pub(crate) fn checked(account: &AccountId, what: Checked) -> Key {
+    match what {
+        Checked::Server(id) => server(account, id),
+        Checked::Proxy(id) => proxy(account, id),
+        Checked::Storage(id) => storage(account, id),
+    }
 }
 
 /// The partition of encryption keys.
@@ -114,14 +133,14 @@ pub(crate) fn encryption_key(account: &AccountId, id: u64) -> Key {
     Key::new(encryption_keys(account), number(id))
 }
 
-/// The partition of proxies.
-pub(crate) fn proxies(account: &AccountId) -> String {
-    format!("A#{account}#PROXIES")
+/// The partition of storages.
+pub(crate) fn storages(account: &AccountId) -> String {
+    format!("A#{account}#STORAGES")
 }
 
-/// One proxy.
-pub(crate) fn proxy(account: &AccountId, id: u64) -> Key {
-    Key::new(proxies(account), number(id))
+/// One storage.
+pub(crate) fn storage(account: &AccountId, id: u64) -> Key {
+    Key::new(storages(account), number(id))
 }
 
 /// The partition of jobs, with the local indexes of listings.
