@@ -6,4 +6,5 @@
 pub mod api;
 pub mod http;
 pub mod maintenance;
+pub mod openapi;
 pub mod presigner;

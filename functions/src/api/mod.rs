@@ -3,6 +3,7 @@
 pub(crate) mod answers;
 mod audit_events;
 mod backups;
+mod documentation;
 mod encryption_keys;
 mod health;
 mod jobs;
@@ -36,6 +37,7 @@ pub fn operations() -> Vec<Operation> {
         schedules::operations(),
         backups::operations(),
         audit_events::operations(),
+        documentation::operations(),
     ];
     all.into_iter().flatten().collect()
 }

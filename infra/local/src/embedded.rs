@@ -128,7 +128,7 @@ impl EmbeddedAws {
             region: REGION.to_owned(),
             public_url: public_url.to_owned(),
             download_origin: Some(format!("{public_url}/objects")),
-            sealing_key: self.data.keys().sealing.clone(),
+            sealing_keys: self.data.keys().sealing.clone(),
             requests_per_second: DEFAULT_REQUESTS_PER_SECOND,
             allow_http_storages: true,
         }

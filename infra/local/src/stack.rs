@@ -189,7 +189,7 @@ fn service_over(aws: &EmbeddedAws, public_url: &str) -> holdfast_shared::Result<
     let keys = aws.data().keys();
     Ok(Service {
         aws: Aws::at(aws.endpoints.clone(), &keys.access_key, &keys.secret_key, &config),
-        sealer: Arc::new(Sealer::new(&config.sealing_key)?),
+        sealer: Arc::new(Sealer::new(&config.sealing_keys)?),
         clock: aws.clock().clone(),
         config: Arc::new(config),
     })

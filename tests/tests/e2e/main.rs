@@ -12,6 +12,7 @@ mod fixtures;
 mod isolation;
 mod job_calls;
 mod jobs;
+mod openapi;
 mod outbox;
 mod page_cost;
 mod proxies;

@@ -141,16 +141,3 @@ fn lists_filter_by_what_is_documented() {
     let told: Vec<_> = error.fields().unwrap().iter().map(|(field, _)| field.to_owned()).collect();
     assert_eq!(told, ["started_since", "status", "tags.daily"]);
 }
-
-#[test]
-fn an_idempotency_key_is_one_short_line() {
-    let key = |text: &str| {
-        let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, text.parse().unwrap())]);
-        idempotency_key(&headers).map(|key| key.map(str::to_owned)).ok()
-    };
-    assert_eq!(idempotency_key(&HeaderMap::new()).unwrap(), None);
-    assert_eq!(key("6f2e1aa7"), Some(Some("6f2e1aa7".to_owned())));
-    for text in ["", " ", "ü", &"x".repeat(256)] {
-        assert_eq!(key(text), None, "{text:?}");
-    }
-}
