@@ -24,7 +24,11 @@ pub async fn run(dir: &Path) -> anyhow::Result<()> {
     }
     let environment: serde_json::Map<_, _> =
         worker_environment(&stack).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    println!("{}", json!({"base_url": stack.base_url(), "tokens": tokens, "environment": environment}));
+    let account = &stack.aws().data().keys().account;
+    let reached = json!({
+        "base_url": stack.base_url(), "account": account, "tokens": tokens, "environment": environment,
+    });
+    println!("{reached}");
     std::io::stdout().flush()?;
     std::future::pending().await
 }

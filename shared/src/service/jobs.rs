@@ -1,6 +1,5 @@
 //! Jobs: what their owner does with them. Their runs are in [`super::runs`].
 
-use futures::future::try_join;
 use uuid::Uuid;
 
 use super::Service;
@@ -208,51 +207,51 @@ impl Service {
         Err(changed_meanwhile())
     }
 
-    /// One page of jobs. With `modified_since` under another sort it can be short, and still have a next page.
+    /// One page of jobs with what they refer to. With `modified_since` under another sort it can be short, and still have
+    /// a next page.
     pub async fn list_jobs(
         &self,
         account: &AccountId,
         filter: &JobFilter,
         order: Order,
         window: &Window,
-    ) -> Result<Listing<Job>> {
+    ) -> Result<Listing<JobDetail>> {
         let servers = match &filter.host {
             Some(host) => Some(self.servers_with_host(account, host).await?),
             None => None,
         };
         let table = &self.aws.table;
-        let page = table.filter_jobs(account, servers.as_deref(), filter.modified_since, order, window);
-        let total = async {
-            match (&servers, filter.modified_since) {
-                (_, Some(_)) => Ok(None),
-                (Some(servers), None) => table.total_jobs_of(account, servers).await.map(Some),
-                (None, None) => table.total_jobs(account).await.map(Some),
-            }
+        let page = table.filter_jobs(account, servers.as_deref(), filter.modified_since, order, window).await?;
+        // What is changed since then, nobody counts.
+        let is_counted = filter.modified_since.is_none();
+        let counters: Vec<Key> = match servers {
+            _ if !is_counted => Vec::new(),
+            Some(servers) => servers.iter().map(|server| keys::jobs_of_server_counter(account, *server)).collect(),
+            None => vec![keys::jobs_counter(account)],
         };
-        let (page, total) = try_join(page, total).await?;
-        Ok(Listing { records: page.records, next: page.next, total })
+        let keys = page.records.iter().flat_map(keys_of_job).chain(counters.iter().cloned());
+        let near = table.records(keys.collect()).await?;
+        let total = is_counted.then(|| near.total(&counters)).transpose()?;
+        Ok(Listing { records: self.details(page.records, &near).await?, next: page.next, total })
     }
 
     /// A job with what it refers to.
     pub async fn job_detail(&self, job: Job) -> Result<JobDetail> {
-        self.job_details(vec![job]).await?.pop().ok_or_else(|| Error::internal("a job has no detail"))
+        let near = self.aws.table.records(keys_of_job(&job)).await?;
+        self.details(vec![job], &near).await?.pop().ok_or_else(|| Error::internal("a job has no detail"))
     }
 
-    /// Jobs of one account with what they refer to, in the same order: what several of them refer to is read once.
-    pub async fn job_details(&self, jobs: Vec<Job>) -> Result<Vec<JobDetail>> {
-        let near = self.aws.table.records(jobs.iter().flat_map(keys_of_job).collect()).await?;
-        let mut drafts = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            drafts.push(Draft::of(job, &near)?);
-        }
+    /// Jobs with what they refer to, in the same order: what several of them refer to is read once.
+    async fn details(&self, jobs: Vec<Job>, near: &Records) -> Result<Vec<JobDetail>> {
+        let drafts = jobs.into_iter().map(|job| Draft::of(job, near)).collect::<Result<Vec<_>>>()?;
         let far = self.aws.table.records(drafts.iter().flat_map(Draft::keys).collect()).await?;
         let mut details = Vec::with_capacity(drafts.len());
         for draft in drafts {
+            let expected = LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS));
             let mut detail = draft.finish(&far)?;
-            if detail.last_backups.len() < LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS))
-            {
+            if detail.last_backups.len() < expected {
                 // One of the newest was deleted: only the list knows which one comes after them.
-                detail.last_backups = self.newest_backups(&draft.job).await?;
+                detail.last_backups = self.newest_backups(&detail.job).await?;
             }
             details.push(detail);
         }
@@ -344,17 +343,16 @@ impl Draft {
         ssh_key.chain(self.tally.newest.iter().map(|backup| keys::backup(account, self.job.id, *backup)))
     }
 
-    fn finish(&self, far: &Records) -> Result<JobDetail> {
+    fn finish(self, far: &Records) -> Result<JobDetail> {
         let account = &self.job.account;
-        let server = match &self.server {
+        let ssh_key = match &self.server {
             Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.login.ssh_key_id))?,
             None => None,
         };
-        let server = self.server.clone().zip(server);
         let newest = self.tally.newest.iter().map(|id| far.get::<Backup>(&keys::backup(account, self.job.id, *id)));
         let mut last_backups = newest.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
         last_backups.sort_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));
-        Ok(JobDetail { server, storages: self.storages.clone(), last_backups, job: self.job.clone() })
+        Ok(JobDetail { server: self.server.zip(ssh_key), storages: self.storages, last_backups, job: self.job })
     }
 }
 

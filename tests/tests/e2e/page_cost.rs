@@ -7,7 +7,7 @@ use holdfast_tests::{Installation, Setup};
 use serde_json::{Value, json};
 
 const FEW: u64 = 50;
-const MANY: u64 = 3_000;
+const MANY: u64 = 2_000;
 /// What a page may read at most where its filter's time does not bound its sort: stated in the README.
 const MAX_ROWS: u64 = 1_000;
 /// Rows and records of a page of 15, with all that its jobs refer to.
