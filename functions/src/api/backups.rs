@@ -249,7 +249,8 @@ pub(super) async fn download(
     if !backup.status.is_stored() {
         return Err(Error::conflict(format!("the backup is {}: it has no files", backup.status.as_str())).into());
     }
-    let link = |file: &File| Ok((file.name.clone(), Value::from(service.download_url(caller.token.id, &backup, file)?)));
+    let link =
+        |file: &File| Ok((file.name.clone(), Value::from(service.download_url(caller.token.id, &backup, file)?)));
     Ok(data(backup.files.iter().map(link).collect::<Result<Map<_, _>>>()?))
 }
 

@@ -20,33 +20,6 @@ impl Table {
         self.get(key).await
     }
 
-    /// Replaces what its owner may change of a record, which was of revision `revision` and reached by `seen`, and is
-    /// reached by `login` from now on. `more` is written with it. `No` when it was edited or pinned meanwhile, or when the
-    /// SSH key that it newly names is gone.
-    pub(super) async fn update_with_login<T: Serialize>(
-        &self,
-        account: &AccountId,
-        key: Key,
-        (revision, seen): (u64, &Login),
-        (next, login): (&T, &Login),
-        by_name: String,
-        more: Vec<Write>,
-    ) -> Result<Written> {
-        let mut update = Update::of(key).set_record(next, &WORKERS)?.set("by_name", by_name);
-        if login.host_key != seen.host_key {
-            update = update.set("host_key", &login.host_key);
-        }
-        let unedited = Condition::equals("revision", revision);
-        let unpinned = Condition::unchanged("host_key", seen.host_key.as_ref());
-        let mut writes = vec![update.only_if(Condition::All(vec![unedited, unpinned])).into()];
-        if login.ssh_key_id != seen.ssh_key_id {
-            writes.push(count_user(keys::ssh_key(account, seen.ssh_key_id), -1));
-            writes.push(count_user(keys::ssh_key(account, login.ssh_key_id), 1));
-        }
-        writes.extend(more);
-        self.transact(writes).await
-    }
-
     /// Pins a key, provided that none is pinned and that it is still the same machine as when it was read.
     pub(crate) async fn pin_host_key(&self, key: Key, seen: &Login, host_key: &HostKey) -> Result<Written> {
         let update = Update::of(key).set("host_key", host_key).only_if(Condition::All(vec![
@@ -62,4 +35,27 @@ impl Table {
         let update = Update::of(key).set("status", status).set("last_used_at", at);
         self.write(update.only_if(Condition::Exists).into()).await
     }
+}
+
+/// Replaces what its owner may change of a record, which was of revision `revision` and reached by `seen`, and is reached
+/// by `login` from now on. Refused when it was edited or pinned meanwhile, or when the SSH key that it newly names is gone.
+pub(super) fn update_with_login<T: Serialize>(
+    account: &AccountId,
+    key: Key,
+    (revision, seen): (u64, &Login),
+    (next, login): (&T, &Login),
+    by_name: String,
+) -> Result<Vec<Write>> {
+    let mut update = Update::of(key).set_record(next, &WORKERS)?.set("by_name", by_name);
+    if login.host_key != seen.host_key {
+        update = update.set("host_key", &login.host_key);
+    }
+    let unedited = Condition::equals("revision", revision);
+    let unpinned = Condition::unchanged("host_key", seen.host_key.as_ref());
+    let mut writes = vec![update.only_if(Condition::All(vec![unedited, unpinned])).into()];
+    if login.ssh_key_id != seen.ssh_key_id {
+        writes.push(count_user(keys::ssh_key(account, seen.ssh_key_id), -1));
+        writes.push(count_user(keys::ssh_key(account, login.ssh_key_id), 1));
+    }
+    Ok(writes)
 }

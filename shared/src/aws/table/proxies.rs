@@ -2,6 +2,7 @@
 
 use super::counters::count;
 use super::keys::{self, sortable, sorted_by};
+use super::logins::update_with_login;
 use super::users::unused;
 use super::{Condition, Cursor, Noun, Order, Page, Query, Table, Write, Written, count_user};
 use crate::domain::account::AccountId;
@@ -32,7 +33,8 @@ impl Table {
     /// it newly names is gone.
     pub(crate) async fn update_proxy(&self, account: &AccountId, seen: &Proxy, next: &Proxy) -> Result<Written> {
         let (key, by_name) = (keys::proxy(account, seen.id), sorted_by(&next.name, next.id));
-        self.update_with_login(account, key, (seen.revision, &seen.login), (next, &next.login), by_name, Vec::new()).await
+        let (before, after) = ((seen.revision, &seen.login), (next, &next.login));
+        self.transact(update_with_login(account, key, before, after, by_name)?).await
     }
 
     /// Removes a proxy; `No` when a job uses it, when it changed meanwhile, or when it is gone.

@@ -3,6 +3,7 @@
 use super::counters::count;
 use super::facets::Row;
 use super::keys::{self, sortable, sorted_by};
+use super::logins::update_with_login;
 use super::users::unused;
 use super::{Condition, Cursor, Noun, Order, Page, Query, Table, Write, Written, count_user};
 use crate::domain::account::AccountId;
@@ -34,12 +35,14 @@ impl Table {
     /// it newly names is gone.
     pub(crate) async fn update_server(&self, account: &AccountId, seen: &Server, next: &Server) -> Result<Written> {
         let (key, by_name) = (keys::server(account, seen.id), sorted_by(&next.name, next.id));
-        let mut rows = Vec::new();
-        if next.login.host != seen.login.host {
-            rows.push(Write::delete(keys::server_of_host(account, &seen.login.host, seen.id)));
-            rows.push(Write::put(&keys::server_of_host(account, &next.login.host, next.id), &Row {}, [])?);
+        let (before, after) = ((seen.revision, &seen.login), (next, &next.login));
+        let mut writes = update_with_login(account, key, before, after, by_name)?;
+        let (old, new) = (&seen.login.host, &next.login.host);
+        if new != old {
+            writes.push(Write::delete(keys::server_of_host(account, old, seen.id)));
+            writes.push(Write::put(&keys::server_of_host(account, new, next.id), &Row {}, [])?);
         }
-        self.update_with_login(account, key, (seen.revision, &seen.login), (next, &next.login), by_name, rows).await
+        self.transact(writes).await
     }
 
     /// Removes a server; `No` when a job uses it, when it changed meanwhile, or when it is gone.
