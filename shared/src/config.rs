@@ -6,6 +6,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::domain::address::AllowedNetworks;
+
 /// Names and addresses of an installation's resources.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -37,6 +39,9 @@ pub struct Config {
     /// `HOLDFAST_REQUESTS_PER_SECOND`: how many HTTP requests one token may make of one process, on average; 50 where
     /// unset.
     pub requests_per_second: u32,
+    /// `HOLDFAST_ALLOW_NETWORKS`: networks outside the open internet that users may have us connect to, in CIDR form with
+    /// commas between; none where unset.
+    pub allow_networks: AllowedNetworks,
     /// `HOLDFAST_ALLOW_HTTP_STORAGES=true`: storages may have plain `http` endpoints, as on one's own machine.
     pub allow_http_storages: bool,
 }
@@ -136,6 +141,7 @@ impl Config {
             })?,
             requests_per_second: optional("HOLDFAST_REQUESTS_PER_SECOND", "a whole number")?
                 .unwrap_or(DEFAULT_REQUESTS_PER_SECOND),
+            allow_networks: allowed_networks()?.unwrap_or_default(),
             allow_http_storages: optional("HOLDFAST_ALLOW_HTTP_STORAGES", "true or false")?.unwrap_or(false),
         })
     }
@@ -144,6 +150,11 @@ impl Config {
 /// `RUST_LOG`: what is logged, as `tracing_subscriber` reads it; `info` where unset.
 pub fn log_filter() -> String {
     std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()).unwrap_or_else(|| "info".to_owned())
+}
+
+/// `HOLDFAST_ALLOW_NETWORKS`; `None` where it is unset.
+pub fn allowed_networks() -> Result<Option<AllowedNetworks>, ConfigError> {
+    optional("HOLDFAST_ALLOW_NETWORKS", "networks such as 10.0.0.0/8,fd00::/8, or none")
 }
 
 fn optional<T: std::str::FromStr>(name: &'static str, expected: &'static str) -> Result<Option<T>, ConfigError> {

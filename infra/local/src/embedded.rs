@@ -8,6 +8,7 @@ use std::path::Path;
 use holdfast_shared::aws::Endpoints;
 use holdfast_shared::clock::SharedClock;
 use holdfast_shared::config::{Config, DEFAULT_REQUESTS_PER_SECOND};
+use holdfast_shared::domain::address::AllowedNetworks;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -130,6 +131,7 @@ impl EmbeddedAws {
             download_origin: Some(format!("{public_url}/objects")),
             sealing_keys: self.data.keys().sealing.clone(),
             requests_per_second: DEFAULT_REQUESTS_PER_SECOND,
+            allow_networks: AllowedNetworks::loopback_and_private(),
             allow_http_storages: true,
         }
     }

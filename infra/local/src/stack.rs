@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use holdfast_shared::aws::{Aws, Sealer};
 use holdfast_shared::clock::SharedClock;
+use holdfast_shared::config::Config;
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::service::{Report, Service};
 use holdfast_worker::consumer::{self, ConsumerOptions};
@@ -41,6 +43,8 @@ pub struct StackOptions {
     pub worker: Option<ConsumerOptions>,
     /// Whether the maintenance runs at the start and each minute.
     pub maintenance: bool,
+    /// Networks outside the open internet that users may have this connect to.
+    pub allow_networks: AllowedNetworks,
 }
 
 /// Why it could not be started. Display says what to do.
@@ -98,7 +102,7 @@ impl Stack {
         let unusable = |source| StartError::Listen { address: options.listen, source };
         let base_url = format!("http://{}", listener.local_addr().map_err(unusable)?);
         let public_url = options.public_url.as_deref().map_or_else(|| Ok(base_url.clone()), public_url)?;
-        let service = service_over(&aws, &public_url).map_err(StartError::Setup)?;
+        let service = service_over(&aws, &public_url, options.allow_networks).map_err(StartError::Setup)?;
         let token = bootstrap(&service, aws.data()).await.map_err(StartError::Setup)?;
 
         let (stop_working, stop_answering) = (CancellationToken::new(), CancellationToken::new());
@@ -184,8 +188,12 @@ fn public_url(text: &str) -> Result<String, StartError> {
     fits.then(|| url.as_str().trim_end_matches('/').to_owned()).ok_or_else(refused)
 }
 
-fn service_over(aws: &EmbeddedAws, public_url: &str) -> holdfast_shared::Result<Service> {
-    let config = aws.config(public_url);
+fn service_over(
+    aws: &EmbeddedAws,
+    public_url: &str,
+    allow_networks: AllowedNetworks,
+) -> holdfast_shared::Result<Service> {
+    let config = Config { allow_networks, ..aws.config(public_url) };
     let keys = aws.data().keys();
     Ok(Service {
         aws: Aws::at(aws.endpoints.clone(), &keys.access_key, &keys.secret_key, &config),

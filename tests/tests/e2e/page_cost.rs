@@ -240,11 +240,13 @@ async fn facets_and_newest_follow_what_happens() {
     }
     let last =
         || async { ids_of(&installation.api.get(&format!("/v1/jobs/{job}")).await.expect(200).data()["last_backups"]) };
+    assert_eq!(counted(&installation, &of("status=pending")).await, (4, 4), "the first is there no more");
     let listed = ids_of(&installation.api.get(&of("")).await.expect(200).data());
     assert_eq!(last().await, listed[..3]);
     let gone = service.backup(&account, id(&listed[1])).await.unwrap();
     assert!(service.forget_backup(&gone).await.unwrap().is_yes());
     assert_eq!(last().await, [&listed[0], &listed[2], &listed[3]].map(Clone::clone));
+    assert_eq!(counted(&installation, &of("status=pending&sort=-name")).await, (3, 3));
     assert_eq!(counted(&installation, &of("tags[manual]=1")).await, (4, 4));
     assert_eq!(counted(&installation, &of("")).await, (4, 4));
 }
