@@ -60,8 +60,6 @@ fn body(route: &Route) -> Value {
         "/v1/jobs/{id}/encryption-key" => json!({"encryption_key_id": 1}),
         "/v1/jobs/{id}/proxy" => json!({"proxy_id": 1}),
         "/v1/jobs/{id}/storage" => json!({"storage": [{"storage_id": 1}]}),
-        "/v1/jobs/{id}/encryption-key" => json!({"encryption_key_id": 1}),
-        "/v1/jobs/{id}/proxy" => json!({"proxy_id": 1}),
         _ => json!({}),
     }
 }
