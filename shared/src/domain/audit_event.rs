@@ -1,6 +1,6 @@
 //! An audit event: who did what, from where. Events are added and never changed.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

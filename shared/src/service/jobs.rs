@@ -354,7 +354,6 @@ impl Draft {
             Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.login.ssh_key_id))?,
             None => None,
         };
-
         let newest = self.tally.newest.iter().map(|id| far.take::<Backup>(&keys::backup(account, self.job.id, *id)));
         let mut last_backups = newest.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
         last_backups.sort_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));

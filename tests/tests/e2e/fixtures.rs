@@ -33,6 +33,8 @@ struct World {
     server: u64,
     root: String,
     other_storage: u64,
+    encryption_key: Value,
+    proxy: Value,
     /// A job with a completed backup.
     ran: String,
     /// A job of a URL, which has run too.
@@ -65,9 +67,15 @@ impl World {
             "secret": "s",
         });
         let other_storage = installation.api.post("/v1/storages", storage).await.expect(201).data()["id"].as_u64();
+        let ssh_key = installation.api.get("/v1/ssh-keys/1").await.expect(200).data();
+        let key = json!({"name": "vault", "public_key": ssh_key["public_key"]});
+        let encryption_key = installation.api.post("/v1/encryption-keys", key).await.expect(201).data()["id"].clone();
+        let proxy = json!({"name": "bastion", "host": "10.0.0.2", "user": "jump", "ssh_key": 1});
+        let proxy = installation.api.post("/v1/proxies", proxy).await.expect(201).data()["id"].clone();
         let root = host.site().to_str().unwrap().to_owned();
         let (other_storage, none) = (other_storage.unwrap(), String::new());
-        let mut world = Self { installation, server, root, other_storage, ran: none.clone(), url: none, _host: host };
+        let (ran, url, _host) = (none.clone(), none, host);
+        let mut world = Self { installation, server, root, other_storage, encryption_key, proxy, ran, url, _host };
         world.ran = world.add_job().await;
         let backup = world.installation.run(&world.ran).await;
         assert_eq!(backup["status"], "completed", "{backup}");
@@ -97,6 +105,8 @@ impl World {
             ("{server_id}", json!(self.server)),
             ("{storage_id}", json!(1)),
             ("{other_storage_id}", json!(self.other_storage)),
+            ("{encryption_key_id}", self.encryption_key.clone()),
+            ("{proxy_id}", self.proxy.clone()),
             ("{host}", json!("127.0.0.1")),
         ])
     }

@@ -75,9 +75,9 @@ fn crontab() -> Value {
 /// A body that its owner could send.
 fn body(route: &Route) -> Value {
     match route.pattern.as_str() {
-        "/v1/jobs/{id}/storage" => json!({"storage": [{"storage_id": 1}]}),
         "/v1/jobs/{id}/encryption-key" => json!({"encryption_key_id": 1}),
         "/v1/jobs/{id}/proxy" => json!({"proxy_id": 1}),
+        "/v1/jobs/{id}/storage" => json!({"storage": [{"storage_id": 1}]}),
         _ => json!({}),
     }
 }

@@ -12,6 +12,7 @@ mod encryption_keys;
 mod fixtures;
 mod guard;
 mod isolation;
+mod job_calls;
 mod jobs;
 mod notification_streams;
 mod openapi;

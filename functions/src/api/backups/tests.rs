@@ -69,6 +69,8 @@ fn a_backup_shows_all_that_is_known_of_it() {
         "started_at": "2022-06-14T14:53:15.000000Z",
         "completed_at": "2022-06-14T14:54:00.000000Z",
         "heartbeat_at": "2022-06-14T14:53:44.000000Z",
+        "cancel_requested": false,
+        "deletion_requested_at": null,
         "attempt": 1,
         "progress": {
             "attempt": 1, "bytes_read": 40_000, "bytes_stored": 19_023, "bytes_per_second": 1_000,

@@ -91,6 +91,16 @@ pub(crate) fn server(account: &AccountId, id: u64) -> Key {
     Key::new(servers(account), number(id))
 }
 
+/// The partition of narrow rows for the servers with one host.
+pub(crate) fn servers_of_host(account: &AccountId, host: &str) -> String {
+    format!("A#{account}#SERVERS#HOST#{host}")
+}
+
+/// A server's row under its host.
+pub(crate) fn server_of_host(account: &AccountId, host: &str, id: u64) -> Key {
+    Key::new(servers_of_host(account, host), number(id))
+}
+
 /// The partition of proxies.
 pub(crate) fn proxies(account: &AccountId) -> String {
     format!("A#{account}#PROXIES")
@@ -211,16 +221,6 @@ pub(crate) fn notification_streams(account: &AccountId) -> String {
 /// One notification stream.
 pub(crate) fn notification_stream(account: &AccountId, id: u64) -> Key {
     Key::new(notification_streams(account), number(id))
-}
-
-/// The partition of narrow rows for the servers with one host.
-pub(crate) fn servers_of_host(account: &AccountId, host: &str) -> String {
-    format!("A#{account}#SERVERS#HOST#{host}")
-}
-
-/// A server's row under its host.
-pub(crate) fn server_of_host(account: &AccountId, host: &str, id: u64) -> Key {
-    Key::new(servers_of_host(account, host), number(id))
 }
 
 /// The partition of storages.
