@@ -1,17 +1,19 @@
 //! Who asks: `Authorization: Bearer TOKEN`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::token::Token;
+use holdfast_shared::service::sha256_hex;
 use holdfast_shared::{Error, ErrorKind, Result};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
+use super::accept;
 use super::error::{Answer, HttpError};
 use super::operation::{Access, Call};
+use super::source_address::source_address;
 use super::surface::App;
 
 /// The account and token that a request was made with. Having one means: known, within its rate, able to make this call.
@@ -27,15 +29,55 @@ impl FromRequestParts<App> for Caller {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
-        let token = app.service.authenticate(bearer(parts)?).await?;
-        app.rate_limit.take(&token.account, token.id, Instant::now())?;
+        let token = authenticate(parts, app).await?;
+        app.rate_limit.take(&app.service, &token).await?;
         let call =
             parts.extensions.get::<Arc<Call>>().ok_or_else(|| Error::internal("a route without an operation"))?;
         if let Access::Needs(ability) = call.access {
             token.demand(ability)?;
         }
+        accept::check(&parts.headers, call)?;
         Ok(Self { account: token.account.clone(), token })
     }
+}
+
+/// The token that the request was made with, from what this process knows or from the table.
+async fn authenticate(parts: &Parts, app: &App) -> Result<Token> {
+    let text = bearer(parts)?;
+    let (now, sha256) = (app.service.clock.now(), sha256_hex(text));
+    if let Some(token) = app.known_tokens.find(&sha256, now) {
+        return Ok(token);
+    }
+    // Whoever is known is not held up by a neighbour who is not.
+    let address = source_address(&parts.extensions);
+    address.map_or(Ok(()), |address| app.strangers.check(address, now))?;
+    match app.service.authenticate(text).await {
+        Ok(token) => {
+            app.known_tokens.remember(token.clone(), now);
+            note_use(app, &token);
+            Ok(token)
+        }
+        Err(error) => {
+            if let (ErrorKind::Unauthenticated, Some(address)) = (&error.kind, address) {
+                app.strangers.failed(address, now);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Notes the use beside the request, which does not wait for it. A function that is frozen after its answer does it when
+/// it is next called.
+fn note_use(app: &App, token: &Token) {
+    if !token.use_is_news(app.service.clock.now()) {
+        return;
+    }
+    let (service, token) = (app.service.clone(), token.clone());
+    tokio::spawn(async move {
+        if let Err(error) = service.note_use(&token).await {
+            tracing::warn!(token = token.id, error = error.chain(), "the use of a token was not noted");
+        }
+    });
 }
 
 /// The token's text. The scheme's name is read in any case, as RFC 9110 section 11.1 says.

@@ -153,6 +153,21 @@ impl<'a> Fields<'a> {
         all
     }
 
+    /// A list of texts, each read by `parse`; faults are told as `name.0`, `name.1` …. An absent list is `None`.
+    pub fn texts<T, E: Display>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
+        let (used, value) = self.find(name);
+        let Value::Array(elements) = value? else { return self.note(name, Err("must be a list of texts".to_owned())) };
+        let mut read = Vec::with_capacity(elements.len());
+        for (index, element) in elements.iter().enumerate() {
+            let one = element.as_str().ok_or_else(|| "must be text".to_owned());
+            match one.and_then(|text| parse(text).map_err(|error| error.to_string())) {
+                Ok(one) => read.push(one),
+                Err(message) => self.errors.push(format!("{used}.{index}"), message),
+            }
+        }
+        (read.len() == elements.len()).then_some(read)
+    }
+
     /// Adds a fault that reading alone does not find.
     pub fn fault(&mut self, name: &str, message: impl Into<String>) {
         let used = self.find(name).0.to_owned();
@@ -325,6 +340,19 @@ mod tests {
         assert_eq!(read, None);
         let names: Vec<_> = told(fields).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["compute.server_id", "host", "schedules.1.order", "schedules.2", "ssh_port"]);
+    }
+
+    #[test]
+    fn reads_lists_of_texts() {
+        let body = tree(json!({"good": ["1", "2"], "bad": ["1", "x", 3], "no": "1"}));
+        let mut fields = Fields::new(&body);
+        let number = |text: &str| text.parse::<u8>().map_err(|_| "must be a number");
+        assert_eq!(fields.texts("good", number), Some(vec![1, 2]));
+        for name in ["bad", "no", "absent"] {
+            assert_eq!(fields.texts(name, number), None, "{name}");
+        }
+        let names: Vec<_> = told(fields).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["bad.1", "bad.2", "no"]);
     }
 
     #[test]

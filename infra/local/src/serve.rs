@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdfast_shared::clock::SystemClock;
+use holdfast_shared::config::cors_origins;
 use holdfast_worker::consumer::ConsumerOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,6 +20,9 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
         Ok(ending) => ending,
         Err(error) => return end(CANNOT_START, format!("signals cannot be waited for: {error}")),
     };
+    if let Err(error) = cors_origins() {
+        return end(CANNOT_START, error);
+    }
     let options = StackOptions {
         listen: serve.listen,
         public_url: serve.public_url,

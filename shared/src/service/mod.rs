@@ -3,6 +3,7 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod accounts;
 mod backups;
 mod conflict;
 mod downloads;
@@ -10,6 +11,7 @@ mod jobs;
 mod listing;
 mod maintenance;
 mod outbox;
+mod rates;
 mod ready;
 mod removal;
 mod retention;
@@ -28,9 +30,11 @@ pub use downloads::Reading;
 pub use jobs::{JobDetail, JobFilter};
 pub use listing::Listing;
 pub use maintenance::Report;
+pub use rates::{WINDOW_SECS, Window};
 pub use removal::Leftover;
 pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome};
 pub use start::StartError;
+pub use tokens::sha256_hex;
 
 use crate::aws::{Aws, Sealer};
 use crate::clock::SharedClock;

@@ -106,7 +106,7 @@ fn join(expressions: &mut Expressions, conditions: Vec<Condition>, word: &str) -
 pub struct Update {
     key: Key,
     set: Vec<(String, AttributeValue)>,
-    add: Vec<(&'static str, i64)>,
+    add: Vec<(String, i64)>,
     remove: Vec<&'static str>,
     condition: Option<Condition>,
 }
@@ -133,8 +133,8 @@ impl Update {
 
     /// Adds to a number; a missing one counts as 0.
     #[must_use]
-    pub fn add(mut self, attribute: &'static str, amount: i64) -> Self {
-        self.add.push((attribute, amount));
+    pub fn add(mut self, attribute: impl Into<String>, amount: i64) -> Self {
+        self.add.push((attribute.into(), amount));
         self
     }
 

@@ -12,11 +12,13 @@ mod jobs;
 pub(crate) mod keys;
 mod logs;
 mod outbox;
+mod rates;
 mod seats;
 mod servers;
 mod ssh_keys;
 mod storages;
 mod sweeps;
+mod tokens;
 mod users;
 mod watches;
 
@@ -38,6 +40,7 @@ pub(crate) use jobs::{count_user, job_ran};
 pub use keys::Key;
 pub use logs::LogChunk;
 pub use outbox::OutboxRow;
+pub use rates::Taken;
 pub use seats::{Seat, Seats};
 pub use sweeps::Sweep;
 pub use watches::{MISSED_AFTER_SECS, Watch};
@@ -178,6 +181,14 @@ impl Table {
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(None),
             Err(error) => Err(Error::unavailable("the table", error)),
         }
+    }
+
+    /// Updates one item and answers only the numbers that it changed; the update must be unconditional.
+    pub(crate) async fn update_counts(&self, update: Update) -> Result<HashMap<String, u64>> {
+        let request = update.into_request(&self.client, &self.name)?;
+        let answer = request.return_values(aws_sdk_dynamodb::types::ReturnValue::UpdatedNew).send().await;
+        let answer = answer.map_err(|error| Error::unavailable("the table", error))?;
+        read(answer.attributes.unwrap_or_default())
     }
 
     /// One page of a partition: at most `limit` items are read, strongly consistent.
