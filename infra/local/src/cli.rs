@@ -19,7 +19,7 @@ const EXAMPLE: &str = "\
 Example:
   holdfast demo                                see a backup made, downloaded and compared, in two minutes
   holdfast serve                               listen on 127.0.0.1:8080, keep everything in ./holdfast-data
-  holdfast account create acme --json          make another account; {"account": …, "token": …}
+  holdfast account create acme --json          make another account, and print it and its token
   curl -H \"Authorization: Bearer $(cat holdfast-data/token)\" http://127.0.0.1:8080/v1/servers
 
 Exit status: 0 done, 1 failed, 2 could not start.";
