@@ -3,18 +3,19 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use holdfast_shared::Result;
 use holdfast_shared::aws::table::{BackupFilter, Cursor, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
 use holdfast_shared::domain::slot::Tags;
 use holdfast_shared::service::{BackupDetail, Listing, LogPosition, Service};
-use holdfast_shared::{Error, Result};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::answers::{data, one, page_of, paging};
+use crate::http::idempotency::idempotency_key;
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::schema::{
     self, Schema, anything, boolean, id, integer, named, object, one_of, optional, or_null, required, text, time, uuid,
@@ -32,9 +33,6 @@ const SORT_KEYS: SortKeys = &[
 const NEWEST_FIRST: Order = Order { by: SortBy::Created, descending: true };
 const TAGS: [&str; 5] = ["manual", "hourly", "daily", "weekly", "monthly"];
 
-/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 /// What to send as `after` to read on.
 const LOG_NEXT: HeaderName = HeaderName::from_static("x-log-next");
 /// `true` once nothing will follow.
@@ -70,7 +68,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .needs(Ability::RunBackups)
         .body(tags().map(|tag| optional(tag, boolean())))
         .answers(StatusCode::ACCEPTED, started)
-        .creates();
+        .creates_once();
     let show = Operation::get("/v1/backups/{id}", show)
         .summary("Show a backup and how far it is")
         .needs(read)
@@ -177,8 +175,8 @@ pub(super) async fn show(
 
 /// Makes links to files, for those who may have the bytes.
 fn url_for(caller: &Caller, service: &Service) -> impl Fn(&Backup, &File) -> Result<Option<String>> {
-    let may = caller.token.may(Ability::Download);
-    move |backup, file| may.then(|| service.download_url(backup, file)).transpose()
+    let (may, token) = (caller.token.may(Ability::Download), caller.token.id);
+    move |backup, file| may.then(|| service.download_url(token, backup, file)).transpose()
 }
 
 /// The log after `after`, as text; the headers tell how to read on.
@@ -198,17 +196,6 @@ pub(super) async fn log(
         (LOG_COMPLETE, log.is_complete.to_string()),
     ];
     Ok((headers, log.text))
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(key) = keys.next() else { return Ok(None) };
-    if keys.next().is_some() {
-        return Err(Error::invalid("Idempotency-Key", "must be sent once"));
-    }
-    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()));
-    let message = format!("must be 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible ASCII characters");
-    key.map(Some).ok_or_else(|| Error::invalid("Idempotency-Key", message))
 }
 
 fn filter(fields: &mut Fields<'_>) -> BackupFilter {

@@ -2,6 +2,7 @@
 
 mod account;
 pub(crate) mod answers;
+mod audit_events;
 mod backups;
 mod health;
 mod jobs;
@@ -32,6 +33,7 @@ pub fn operations() -> Vec<Operation> {
         jobs::operations(),
         schedules::operations(),
         backups::operations(),
+        audit_events::operations(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -48,6 +50,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         jobs::schemas(),
         schedules::schemas(),
         backups::schemas(),
+        audit_events::schemas(),
     ];
     all.into_iter().flatten().chain([("Failure", answers::failure_schema())]).collect()
 }
@@ -55,5 +58,5 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
 /// The native surface.
 pub fn router(service: Service) -> Router {
     let config = service.config.clone();
-    safe_for_browsers(surface(routes(operations()).with_state(App::new(service)), answers::failure), &config)
+    safe_for_browsers(surface(routes(operations(), App::new(service)), answers::failure), &config)
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::Extension;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::token::Token;
 use holdfast_shared::service::sha256_hex;
@@ -11,12 +14,12 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::accept;
+use super::address::client_address;
 use super::error::{Answer, HttpError};
 use super::operation::{Access, Call};
-use super::source_address::source_address;
 use super::surface::App;
 
-/// The account and token that a request was made with. Having one means: known, within its rate, able to make this call.
+/// The account and token that a request was made with. Having one means: known, and within its rate.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Whose resources the request acts on.
@@ -25,31 +28,50 @@ pub struct Caller {
     pub token: Token,
 }
 
-impl FromRequestParts<App> for Caller {
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
-        let token = authenticate(parts, app).await?;
-        app.rate_limit.take(&app.service, &token).await?;
-        let call =
-            parts.extensions.get::<Arc<Call>>().ok_or_else(|| Error::internal("a route without an operation"))?;
-        if let Access::Needs(ability) = call.access {
-            token.demand(ability)?;
-        }
-        accept::check(&parts.headers, call)?;
-        Ok(Self { account: token.account.clone(), token })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        let known = parts.extensions.get::<Self>().cloned();
+        known.ok_or_else(|| Error::internal("a call that is open to everybody has no caller").into())
     }
 }
 
+/// Finds out who asks, unless the call is open to everybody, and counts the request.
+pub async fn authenticate(
+    State(app): State<App>,
+    Extension(call): Extension<Arc<Call>>,
+    request: Request,
+    next: Next,
+) -> Answer<Response> {
+    if call.access == Access::Open {
+        return Ok(next.run(request).await);
+    }
+    let (mut parts, body) = request.into_parts();
+    let token = token_of(&parts, &app).await?;
+    app.rate_limit.take(&app.service, &token).await?;
+    parts.extensions.insert(Caller { account: token.account.clone(), token });
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Refuses a call that the caller's token may not make, or whose answer the caller could not take.
+pub async fn authorise(Extension(call): Extension<Arc<Call>>, request: Request, next: Next) -> Answer<Response> {
+    if let (Access::Needs(ability), Some(caller)) = (call.access, request.extensions().get::<Caller>()) {
+        caller.token.demand(ability)?;
+    }
+    accept::check(request.headers(), &call)?;
+    Ok(next.run(request).await)
+}
+
 /// The token that the request was made with, from what this process knows or from the table.
-async fn authenticate(parts: &Parts, app: &App) -> Result<Token> {
+async fn token_of(parts: &Parts, app: &App) -> Result<Token> {
     let text = bearer(parts)?;
     let (now, sha256) = (app.service.clock.now(), sha256_hex(text));
     if let Some(token) = app.known_tokens.find(&sha256, now) {
         return Ok(token);
     }
     // Whoever is known is not held up by a neighbour who is not.
-    let address = source_address(&parts.extensions);
+    let address = client_address(&parts.extensions);
     address.map_or(Ok(()), |address| app.strangers.check(address, now))?;
     match app.service.authenticate(text).await {
         Ok(token) => {

@@ -39,7 +39,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, _: &S) -> Answer<Self> {
         let (parts, body) = request.into_parts();
-        let bytes = collect_within(PATIENCE, &parts.headers, body).await?;
+        let bytes = collect(&parts.headers, body).await?;
         Ok(Self(read(&parts.headers, bytes).await?))
     }
 }
@@ -84,14 +84,19 @@ fn unsupported(message: &str) -> HttpError {
     HttpError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
 }
 
+/// The bytes of a body, unless it takes longer than [`PATIENCE`] to arrive.
+pub(super) async fn collect(headers: &HeaderMap, body: axum::body::Body) -> Result<Bytes, HttpError> {
+    collect_within(PATIENCE, headers, body).await
+}
+
 async fn collect_within(patience: Duration, headers: &HeaderMap, body: axum::body::Body) -> Result<Bytes, HttpError> {
-    tokio::time::timeout(patience, collect(headers, body)).await.unwrap_or_else(|_| {
+    tokio::time::timeout(patience, read_all(headers, body)).await.unwrap_or_else(|_| {
         let message = format!("the body did not arrive within {} s", patience.as_secs());
         Err(HttpError::with_status(StatusCode::REQUEST_TIMEOUT, message))
     })
 }
 
-async fn collect(headers: &HeaderMap, mut body: axum::body::Body) -> Result<Bytes, HttpError> {
+async fn read_all(headers: &HeaderMap, mut body: axum::body::Body) -> Result<Bytes, HttpError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut seen = 0;
     let mut kept = BytesMut::new();

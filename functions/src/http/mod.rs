@@ -1,11 +1,14 @@
 //! What every HTTP surface shares: bodies, callers, request ids, errors, limits, pages. It knows no vendor and no route.
 
 mod accept;
+pub mod address;
+pub mod audit;
 pub mod authentication;
 pub mod body;
 pub mod browsers;
 pub mod error;
 pub mod fields;
+pub mod idempotency;
 pub mod if_match;
 mod known_tokens;
 pub mod limits;
@@ -16,7 +19,6 @@ pub mod query;
 pub mod rate_limit;
 pub mod request_id;
 pub mod schema;
-pub mod source_address;
 pub mod strangers;
 pub mod surface;
 pub mod timestamp;
@@ -31,7 +33,6 @@ pub use if_match::{IfMatch, etag};
 pub use operation::Operation;
 pub use path::Params;
 pub use query::Query;
-pub use source_address::{Peer, source_address};
 pub use surface::{App, surface};
 pub use timestamp::rfc3339;
 pub use tree::Tree;

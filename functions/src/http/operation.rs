@@ -3,17 +3,21 @@
 //! The router, the check of abilities, the audit trail, the OpenAPI document and the tests that walk all routes are
 //! made from the same list, so none of them can forget a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::handler::Handler;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use holdfast_shared::domain::ability::Ability;
 use http::{Method, StatusCode};
 
+use super::audit::{self, Audit};
 use super::schema::{Member, Schema};
 use super::surface::App;
+use super::{authentication, idempotency};
 
 /// Who may make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,17 @@ pub enum Access {
     AnyToken,
     /// Tokens that have this ability.
     Needs(Ability),
+}
+
+/// How a call honours `Idempotency-Key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeatable {
+    /// It does not: it makes nothing new.
+    No,
+    /// Its answer is kept and given again.
+    ByAnswer,
+    /// It sees to that itself.
+    ByItself,
 }
 
 /// What an answer holds beside its status.
@@ -54,8 +69,8 @@ pub struct Call {
     pub body: Option<Vec<Member>>,
     /// Statuses of success with what they hold.
     pub answers: Vec<(StatusCode, Content)>,
-    /// Whether it makes something new, so that `Idempotency-Key` is honoured.
-    pub creates: bool,
+    /// How `Idempotency-Key` is honoured.
+    pub repeatable: Repeatable,
     /// Whether it changes one record, so that `If-Match` is honoured.
     pub edits: bool,
 }
@@ -110,7 +125,7 @@ impl Operation {
             query: Vec::new(),
             body: None,
             answers: Vec::new(),
-            creates: false,
+            repeatable: Repeatable::No,
             edits: false,
         };
         Self { call, handler: on(filter, handler) }
@@ -175,7 +190,14 @@ impl Operation {
     /// It makes something new: the same `Idempotency-Key` answers the same for 24 hours.
     #[must_use]
     pub fn creates(mut self) -> Self {
-        self.call.creates = true;
+        self.call.repeatable = Repeatable::ByAnswer;
+        self
+    }
+
+    /// It makes something new, and sees to `Idempotency-Key` as part of the same transaction.
+    #[must_use]
+    pub fn creates_once(mut self) -> Self {
+        self.call.repeatable = Repeatable::ByItself;
         self
     }
 
@@ -205,13 +227,36 @@ pub fn also_at(operations: &[Operation], rename: impl Fn(&'static str) -> &'stat
     again.collect()
 }
 
-/// Routes for all operations. Each request carries its [`Call`] as an extension, so that [`super::Caller`] knows what
-/// the token must be able to do.
-pub fn routes(operations: Vec<Operation>) -> Router<App> {
-    let mut by_path: BTreeMap<&'static str, MethodRouter<App>> = BTreeMap::new();
-    for Operation { call, handler } in operations {
+/// Routes for all operations. A request is authenticated, audited, authorised and, where it makes something, kept for
+/// its repetitions, in that order.
+pub fn routes(operations: Vec<Operation>, app: App) -> Router {
+    let edited: BTreeSet<_> =
+        operations.iter().map(|one| &one.call).filter(|one| one.edits).map(|one| one.path).collect();
+    let is_record = |path: &str| path.ends_with('}') || edited.contains(path);
+    let shows = |call: &Call| call.method == Method::GET && is_record(call.path);
+    let (reads, shown): (Vec<_>, Vec<_>) = operations
+        .iter()
+        .filter(|operation| shows(&operation.call))
+        .map(|operation| (operation.clone(), operation.call.path))
+        .unzip();
+    let reads = by_path(reads.into_iter().map(|Operation { call, handler }| (call.path, handler)));
+    let audit = Audit { reads: reads.with_state(app.clone()), shown: shown.into(), app: app.clone() };
+    let whole = operations.into_iter().map(|Operation { call, handler }| {
         let path = call.path;
-        let handler = handler.layer(Extension(Arc::new(call)));
+        let handler = handler
+            .layer::<_, Infallible>(from_fn_with_state(app.clone(), idempotency::repeat))
+            .layer::<_, Infallible>(from_fn(authentication::authorise))
+            .layer::<_, Infallible>(from_fn_with_state(audit.clone(), audit::record))
+            .layer::<_, Infallible>(from_fn_with_state(app.clone(), authentication::authenticate))
+            .layer(Extension(Arc::new(call)));
+        (path, handler)
+    });
+    by_path(whole).with_state(app)
+}
+
+fn by_path(handlers: impl Iterator<Item = (&'static str, MethodRouter<App>)>) -> Router<App> {
+    let mut by_path: BTreeMap<&'static str, MethodRouter<App>> = BTreeMap::new();
+    for (path, handler) in handlers {
         let merged = match by_path.remove(path) {
             Some(others) => others.merge(handler),
             None => handler,

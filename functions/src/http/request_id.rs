@@ -21,6 +21,14 @@ impl RequestId {
     }
 }
 
+impl RequestId {
+    /// The id as text, where [`super::surface()`] has noted it.
+    pub fn text(extensions: &Extensions) -> String {
+        let id = extensions.get::<Self>().and_then(|id| id.0.to_str().ok());
+        id.unwrap_or_default().to_owned()
+    }
+}
+
 fn gateway_id(extensions: &Extensions) -> Option<String> {
     match extensions.get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(gateway)) if gateway.request_id.is_some() => gateway.request_id.clone(),

@@ -69,8 +69,10 @@ pub fn surface(routes: Router, render: Render) -> Router {
     Router::new().fallback_service(MapRequestLayer::new(normalise).layer(routes))
 }
 
-async fn answer(render: Render, request: Request, next: Next) -> Response {
-    let id = RequestId::of(&request).0;
+async fn answer(render: Render, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(&request);
+    request.extensions_mut().insert(id.clone());
+    let id = id.0;
     // The route's pattern, not the path: a path can hold a download ticket.
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = ?id, method = %request.method(), route);

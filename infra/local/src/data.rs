@@ -130,7 +130,8 @@ impl Data {
 
     /// Says where the services are, for commands beside this process.
     pub fn announce(&self, running: &Running) -> Result<(), DataError> {
-        let unusable = |source: serde_json::Error| DataError::Unusable { path: self.dir.join(RUNNING), source: source.into() };
+        let unusable =
+            |source: serde_json::Error| DataError::Unusable { path: self.dir.join(RUNNING), source: source.into() };
         write_whole(&self.dir, RUNNING, &serde_json::to_vec_pretty(running).map_err(unusable)?)
     }
 

@@ -7,9 +7,7 @@ use std::path::Path;
 
 use holdfast_shared::aws::Endpoints;
 use holdfast_shared::clock::SharedClock;
-use holdfast_shared::config::{
-    Config, DEFAULT_ACCOUNT_REQUESTS_PER_SECOND, DEFAULT_REQUESTS_PER_SECOND, cors_origins,
-};
+use holdfast_shared::config::{Config, DEFAULT_ACCOUNT_REQUESTS_PER_SECOND, DEFAULT_REQUESTS_PER_SECOND, cors_origins};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;

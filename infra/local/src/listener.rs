@@ -5,12 +5,13 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use holdfast_functions::http::Peer;
+use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -32,7 +33,7 @@ const MAX_CONNECTIONS: usize = 1024;
 /// How long to wait after a connection could not be accepted: the process may be out of descriptors.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Serves `routes` until `closing`, then lets the requests under way finish. Each carries its [`Peer`].
+/// Serves `routes` until `closing`, then lets the requests under way finish. Each carries its [`ConnectInfo`].
 pub async fn serve(listener: TcpListener, routes: Router, closing: CancellationToken) -> io::Result<()> {
     serve_within(listener, routes, closing, HEAD_WITHIN).await
 }
@@ -66,7 +67,7 @@ async fn serve_within(
                 continue;
             }
         };
-        let connection = http.serve_connection(TokioIo::new(without_delay(stream)), answering(routes.clone(), Peer(peer.ip())));
+        let connection = http.serve_connection(TokioIo::new(without_delay(stream)), answering(routes.clone(), peer));
         let connection = open.watch(connection);
         tokio::spawn(async move {
             let _seat = seat;
@@ -89,7 +90,7 @@ fn without_delay(stream: TcpStream) -> TcpStream {
 
 fn answering(
     routes: Router,
-    peer: Peer,
+    peer: SocketAddr,
 ) -> impl hyper::service::Service<
     http::Request<Incoming>,
     Response = axum::response::Response,
@@ -98,7 +99,7 @@ fn answering(
 > {
     service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(ConnectInfo(peer));
         routes.clone().oneshot(request)
     })
 }
@@ -106,7 +107,7 @@ fn answering(
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use holdfast_functions::http::source_address;
+    use holdfast_functions::http::address::client_address;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -115,7 +116,7 @@ mod tests {
     async fn exchange(bytes: &[u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let whoami = async |request: axum::extract::Request| format!("{:?}", source_address(request.extensions()));
+        let whoami = async |request: axum::extract::Request| format!("{:?}", client_address(request.extensions()));
         let closing = CancellationToken::new();
         let _ends = closing.clone().drop_guard();
         let routes = Router::new().route("/", get(whoami));
@@ -151,7 +152,8 @@ mod tests {
         let many: String = (0..MAX_HEADERS + 1).map(|number| format!("x-{number}: 1\r\n")).collect();
         let answer = exchange(format!("GET / HTTP/1.1\r\n{many}\r\n").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
-        let answer = exchange(format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(2 * MAX_HEAD_BYTES)).as_bytes()).await;
+        let answer =
+            exchange(format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(2 * MAX_HEAD_BYTES)).as_bytes()).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod ability;
 pub mod account;
+pub mod audit_event;
 pub mod backup;
 pub mod check;
 pub mod cron;

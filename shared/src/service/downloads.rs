@@ -1,14 +1,16 @@
 //! Downloads: links that work with a plain GET for an hour, and what they lead to.
 //!
-//! A link's last segment is a ticket: account, backup, file and expiry under an HMAC, so that nothing is stored for it. A
-//! new sealing key voids every ticket.
+//! A link's last segment is a ticket: account, token, backup, file and expiry under an HMAC, so that nothing is stored
+//! for it. A new sealing key voids every ticket.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Map;
 use url::Url;
 use uuid::Uuid;
 
@@ -16,6 +18,7 @@ use super::Service;
 use crate::aws::derive;
 use crate::config::SealingKey;
 use crate::domain::account::AccountId;
+use crate::domain::audit_event::{Actor, AuditEvent};
 use crate::domain::backup::{Backup, File};
 use crate::domain::storage::{Provider, Storage};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,29 +39,41 @@ pub enum Reading {
     Head,
 }
 
+/// Who comes with a ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Where the request came from, where that is known.
+    pub address: Option<IpAddr>,
+    /// The request's id.
+    pub request_id: String,
+}
+
 /// What a ticket lets its holder read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ticket {
     account: AccountId,
+    /// Whose token was shown the link.
+    token_id: u64,
     backup: Uuid,
     file: u32,
     expires_at: Timestamp,
 }
 
 impl Service {
-    /// A link to one file of a backup, for an hour. Whoever has it can read the file.
-    pub fn download_url(&self, backup: &Backup, file: &File) -> Result<String> {
+    /// A link to one file of a backup, for an hour, shown to a token. Whoever has it can read the file.
+    pub fn download_url(&self, token_id: u64, backup: &Backup, file: &File) -> Result<String> {
         let (account, backup, file) = (backup.account.clone(), backup.id, file.id);
-        let ticket = Ticket { account, backup, file, expires_at: self.clock.now() + TICKET_LIFE };
+        let ticket = Ticket { account, token_id, backup, file, expires_at: self.clock.now() + TICKET_LIFE };
         let text = ticket.sign(&self.ticket_key()?);
         Ok(format!("{}/v1/downloads/{text}", self.config.public_url))
     }
 
-    /// Where the holder of a ticket can read its file for the next 15 minutes, by the one method that is asked for.
+    /// Where the holder of a ticket can read its file for the next 15 minutes, by the one method that is asked for. To
+    /// read the file is an event of the audit trail.
     ///
     /// [`ErrorKind::Forbidden`] for a ticket that is altered or has expired, [`ErrorKind::NotFound`] when the backup is
     /// gone or stores nothing.
-    pub async fn redeem(&self, ticket: &str, reading: Reading) -> Result<Url> {
+    pub async fn redeem(&self, ticket: &str, reading: Reading, holder: Holder) -> Result<Url> {
         let ticket = Ticket::verify(ticket, &self.ticket_key()?, self.clock.now())?;
         let backup = self.stored_backup(&ticket).await?;
         let place = backup.files.iter().position(|file| file.id == ticket.file).ok_or_else(gone)?;
@@ -74,7 +89,11 @@ impl Service {
             let link = link.map_err(|error| Error::unavailable("the storage", error))?;
             let (account, file) = (backup.account.as_str(), ticket.file);
             tracing::info!(account, backup = %backup.id, file, storage = storage.id, "download link redeemed");
-            return self.reachable(&storage, link);
+            let link = self.reachable(&storage, link)?;
+            if reading == Reading::Get {
+                self.record_audit_event(&ticket.event(holder, self.clock.now())).await;
+            }
+            return Ok(link);
         }
         Err(gone())
     }
@@ -112,10 +131,27 @@ fn gone() -> Error {
 }
 
 impl Ticket {
-    /// Version, expiry, backup, file, account and their HMAC, as base64url.
+    /// What the audit trail tells of a download.
+    fn event(&self, Holder { address, request_id }: Holder, at: Timestamp) -> AuditEvent {
+        AuditEvent {
+            id: Uuid::new_v4(),
+            account: self.account.clone(),
+            at,
+            actor: Actor { token_id: self.token_id, token_name: None },
+            address,
+            request_id,
+            action: "download".to_owned(),
+            subject: format!("/v1/backups/{}/files/{}", self.backup, self.file),
+            status: 302,
+            changes: Map::new(),
+        }
+    }
+
+    /// Version, expiry, token, backup, file, account and their HMAC, as base64url.
     fn sign(&self, key: &hmac::Key) -> String {
         let mut bytes = vec![VERSION];
         bytes.extend(self.expires_at.as_second().to_be_bytes());
+        bytes.extend(self.token_id.to_be_bytes());
         bytes.extend(self.backup.as_bytes());
         bytes.extend(self.file.to_be_bytes());
         bytes.extend(self.account.as_str().as_bytes());
@@ -141,10 +177,12 @@ impl Ticket {
     fn read(bytes: &[u8]) -> Option<Self> {
         let ([VERSION], bytes) = bytes.split_first_chunk::<1>()? else { return None };
         let (expires_at, bytes) = bytes.split_first_chunk::<8>()?;
+        let (token_id, bytes) = bytes.split_first_chunk::<8>()?;
         let (backup, bytes) = bytes.split_first_chunk::<16>()?;
         let (file, account) = bytes.split_first_chunk::<4>()?;
         Some(Self {
             account: AccountId::parse(std::str::from_utf8(account).ok()?)?,
+            token_id: u64::from_be_bytes(*token_id),
             backup: Uuid::from_bytes(*backup),
             file: u32::from_be_bytes(*file),
             expires_at: Timestamp::from_second(i64::from_be_bytes(*expires_at)).ok()?,
@@ -159,6 +197,7 @@ mod tests {
     fn ticket() -> Ticket {
         Ticket {
             account: AccountId::parse("acme").unwrap(),
+            token_id: 2,
             backup: Uuid::from_u128(7),
             file: 3,
             expires_at: Timestamp::from_second(1_000).unwrap(),

@@ -4,9 +4,11 @@
 //! to another account does not exist.
 
 mod accounts;
+mod audit_events;
 mod backups;
 mod conflict;
 mod downloads;
+mod idempotency;
 mod jobs;
 mod listing;
 mod maintenance;
@@ -26,7 +28,8 @@ mod tokens;
 use std::sync::Arc;
 
 pub use backups::{BackupDetail, LogPosition, LogText};
-pub use downloads::Reading;
+pub use downloads::{Holder, Reading};
+pub use idempotency::{ClaimedCall, KeptAnswer, Repetition};
 pub use jobs::{JobDetail, JobFilter};
 pub use listing::Listing;
 pub use maintenance::Report;

@@ -1,5 +1,6 @@
 //! Holdfast end to end: each test has an installation of its own, on real parts. A module per subject.
 
+mod audit;
 mod backups;
 mod bad_input;
 mod downloads;
@@ -8,6 +9,7 @@ mod fixtures;
 mod isolation;
 mod jobs;
 mod outbox;
+mod repetition;
 mod resources;
 mod routes;
 mod runs;

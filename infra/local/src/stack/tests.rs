@@ -2,8 +2,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_shared::aws::{Aws, Objects};
 use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::aws::{Aws, Objects};
 use holdfast_shared::clock::SystemClock;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};

@@ -179,6 +179,21 @@ pub(crate) fn watch(account: &AccountId, job: Uuid, schedule: u64) -> Key {
     Key::new(format!("A#{account}#WATCHES"), format!("{job}#{}", number(schedule)))
 }
 
+/// The partition of what was done in a year.
+pub(crate) fn audit_events(account: &AccountId, year: i16) -> String {
+    format!("A#{account}#AUDIT#{year}")
+}
+
+/// One thing that was done.
+pub(crate) fn audit_event(account: &AccountId, year: i16, at: Timestamp, id: Uuid) -> Key {
+    Key::new(audit_events(account, year), format!("{}#{id}", sortable(at)))
+}
+
+/// What a call with an `Idempotency-Key` once answered.
+pub(crate) fn answered_call(account: &AccountId, key_sha256: &str) -> Key {
+    Key::new(format!("A#{account}#ANSWERED"), key_sha256)
+}
+
 /// What an `Idempotency-Key` once started.
 pub(crate) fn idempotency(account: &AccountId, job: Uuid, key_sha256: &str) -> Key {
     Key::new(format!("A#{account}#IDEMPOTENCY"), format!("{job}#{key_sha256}"))

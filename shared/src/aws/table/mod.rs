@@ -4,6 +4,8 @@
 //! first in every key. Nothing scans; a page costs the page.
 
 mod accounts;
+mod answered_calls;
+mod audit_events;
 mod backups;
 mod counters;
 mod definition;
@@ -32,6 +34,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use answered_calls::AnsweredCall;
+pub use audit_events::AuditFilter;
+pub(crate) use audit_events::year as audit_year;
 pub use backups::{BackupFilter, Fence, IdempotencyKey};
 pub use counters::Noun;
 pub use expression::{Condition, Update, Write};
@@ -360,6 +365,11 @@ impl Cursor {
         let sorted = attributes.into_iter().filter(|(name, _)| Some(*name) == index);
         let sorted = sorted.map(|(name, text)| (name.to_owned(), text));
         Self([("pk".to_owned(), key.pk), ("sk".to_owned(), key.sk)].into_iter().chain(sorted).collect())
+    }
+
+    /// Behind everything in a partition: where a descending walk of it begins.
+    pub(crate) fn at_end_of(pk: String) -> Self {
+        Self([("pk".to_owned(), pk), ("sk".to_owned(), "~".to_owned())].into())
     }
 
     fn attributes(&self) -> Item {

@@ -1,0 +1,101 @@
+//! The audit trail: what was done, by whom, from where.
+
+use bytes::Bytes;
+use holdfast_tests::installation::Host;
+use holdfast_tests::{Client, Installation};
+use http::Method;
+use serde_json::{Value, json};
+
+async fn events(api: &Client, query: &str) -> Vec<Value> {
+    let page = api.get(&format!("/v1/audit-events?page_size=100{query}")).await.expect(200).data();
+    page.as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_tells_who_from_where_and_what_changed() {
+    let installation = Installation::start().await;
+    let api = &installation.api;
+    let key = api.post("/v1/ssh-keys", json!({"name": "key"})).await.expect(201).data();
+    let server = json!({"name": "web", "host": "203.0.113.7", "user": "backup", "ssh_key": key["id"]});
+    api.post("/v1/servers", server).await.expect(201);
+    let edited = api.patch("/v1/servers/1", json!({"name": "www", "port": 2222})).await.expect(200);
+    api.delete("/v1/servers/1").await.expect(204);
+    let events = events(api, "").await;
+    let actions: Vec<_> = events.iter().map(|event| event["action"].as_str().unwrap()).collect();
+    let expected = ["DELETE /v1/servers/{id}", "PATCH /v1/servers/{id}", "POST /v1/servers", "POST /v1/ssh-keys"];
+    assert_eq!(actions, expected);
+    let edit = &events[1];
+    assert_eq!(edit["changes"]["name"], json!({"before": "web", "after": "www"}));
+    assert_eq!(edit["changes"]["port"], json!({"before": 22, "after": 2222}));
+    assert_eq!(edit["changes"].get("host"), None);
+    assert_eq!((&edit["subject"], &edit["status"]), (&json!("/v1/servers/1"), &json!(200)));
+    assert_eq!(edit["token"]["id"], 1);
+    assert_eq!(edit["address"], "127.0.0.1");
+    assert_eq!(edit["request_id"], edited.header("x-request-id"));
+    assert_eq!(events[0]["changes"]["host"], json!({"before": "203.0.113.7"}));
+    assert_eq!(events[2]["changes"]["host"], json!({"after": "203.0.113.7"}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_and_a_download_are_events_and_a_refusal_is_none() {
+    let installation = Installation::start().await;
+    let host = Host::start().await;
+    host.write("a", "a");
+    let job = installation.add_job(&host).await;
+    let backup = installation.run(&job).await;
+    let url = backup["files"][0]["url"].as_str().unwrap();
+    let path = url.split_once("/v1/").map(|(_, rest)| format!("/v1/{rest}")).unwrap();
+    let stranger = installation.api.with_token("");
+    stranger.send(stranger.request(Method::HEAD, &path), Bytes::new()).await.expect(302);
+    stranger.get(&path).await.expect(302);
+    installation.api.patch("/v1/servers/1", json!({"port": 0})).await.expect(422);
+    installation.api.get("/v1/servers").await.expect(200);
+
+    let downloads = events(&installation.api, "&action=download").await;
+    assert_eq!(downloads.len(), 1, "{downloads:?}");
+    let id = backup["id"].as_str().unwrap();
+    assert_eq!(downloads[0]["subject"], format!("/v1/backups/{id}/files/1"));
+    assert_eq!(downloads[0]["token"]["id"], 1);
+    let starts = events(&installation.api, "&action=POST%20/v1/jobs/%7Bid%7D/backups/start").await;
+    assert_eq!(starts[0]["changes"]["backup_id"], json!({"after": id}));
+    assert!(events(&installation.api, "&subject=/v1/servers/1").await.is_empty());
+    assert_eq!(events(&installation.api, &format!("&subject=/v1/jobs/{job}")).await.len(), 1);
+    assert!(events(&installation.api, "&token_id=9").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_token_may_not_do_is_an_event_too() {
+    let installation = Installation::start().await;
+    let service = installation.service();
+    let account = installation.account();
+    let (_, text) = service.create_token(&account, "reader", vec!["read-servers".to_owned()]).await.unwrap();
+    let reader = installation.api.with_token(text.expose());
+    let refused = reader.post("/v1/ssh-keys", json!({"name": "x"})).await.expect(403).json();
+    assert!(refused["message"].as_str().unwrap().contains("write-ssh-keys"), "{refused}");
+    reader.get("/v1/jobs").await.expect(403);
+    reader.get("/v1/audit-events").await.expect(403);
+    let events = events(&installation.api, "").await;
+    assert_eq!(events.len(), 1);
+    assert_eq!((&events[0]["status"], &events[0]["token"]["name"]), (&json!(403), &json!("reader")));
+    assert_eq!(events[0]["changes"], json!({}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trail_is_read_page_by_page() {
+    let installation = Installation::start().await;
+    for number in 0..40 {
+        installation.api.post("/v1/ssh-keys", json!({"name": format!("key {number}")})).await.expect(201);
+    }
+    let mut path = "/v1/audit-events?page_size=15".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let page = installation.api.get(&path).await.expect(200).json();
+        seen.extend(page["data"].as_array().unwrap().iter().map(|event| event["changes"]["name"]["after"].clone()));
+        let Some(next) = page["links"]["next"].as_str() else { break };
+        path = next.split_once("/v1/").map(|(_, rest)| format!("/v1/{rest}")).unwrap();
+    }
+    let expected: Vec<_> = (0..40).rev().map(|number| json!(format!("key {number}"))).collect();
+    assert_eq!(seen, expected);
+    installation.api.get("/v1/audit-events?cursor=e30").await.expect(422);
+    installation.api.delete("/v1/audit-events").await.expect(405);
+}
