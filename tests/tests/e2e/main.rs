@@ -1,5 +1,8 @@
 //! Holdfast end to end: each test has an installation of its own, on real parts. A module per subject.
 
+mod abilities;
+mod accounts;
+mod administration;
 mod audit;
 mod backups;
 mod bad_input;
@@ -8,6 +11,7 @@ mod downtime;
 mod fixtures;
 mod isolation;
 mod jobs;
+mod limits;
 mod outbox;
 mod repetition;
 mod resources;
