@@ -7,4 +7,5 @@ pub mod administration;
 pub mod api;
 pub mod http;
 pub mod maintenance;
+pub mod openapi;
 pub mod presigner;

@@ -65,6 +65,16 @@ impl Client {
         Self { hyper, base_url: base_url.to_owned(), token: token.to_owned() }
     }
 
+    /// Where it calls.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// What it sends.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The same with another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {

@@ -32,7 +32,7 @@ pub fn worker_environment(stack: &Stack) -> Vec<(&'static str, String)> {
         ("HOLDFAST_SCHEDULE_ROLE_ARN", config.schedule_role_arn),
         ("HOLDFAST_BUCKET", config.bucket),
         ("HOLDFAST_PUBLIC_URL", config.public_url),
-        ("HOLDFAST_SEALING_KEY", config.sealing_key.to_base64()),
+        ("HOLDFAST_SEALING_KEYS", config.sealing_keys.to_text()),
     ]
 }
 

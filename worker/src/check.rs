@@ -1,4 +1,4 @@
-//! Check: whether a server or a storage can be used, step by step, and what is there.
+//! Check: whether a server, a proxy or a storage can be used, step by step, and what is there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,14 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_shared::aws::objects::{Objects, ObjectsError};
 use holdfast_shared::domain::account::AccountId;
-use holdfast_shared::domain::check::{CheckFailure, CheckOutcome};
+use holdfast_shared::domain::check::{CheckFailure, CheckOutcome, Checked};
+use holdfast_shared::domain::login::{Login, LoginStatus, SshHost};
 use holdfast_shared::domain::object_key::prefix_of_account;
-use holdfast_shared::domain::server::{Server, ServerStatus};
+use holdfast_shared::domain::sealed::Secret;
+use holdfast_shared::domain::server::Server;
 use holdfast_shared::service::Service;
 use holdfast_shared::{ErrorKind, Result};
 use uuid::Uuid;
 
-use crate::remote::{Output, RemoteCommand, RemoteError, Session};
+use crate::remote::{self, Output, RemoteCommand, RemoteError, Session};
 
 /// How long a question to a server may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(20);
@@ -27,42 +29,91 @@ pub async fn check_server(service: &Service, account: &AccountId, id: u64, check
         server => server?,
     };
     let asked = ask_server(service, account, &server).await?;
-    let status = if asked.is_ok() { ServerStatus::Success } else { ServerStatus::Failed };
+    let status = status_of(&asked);
     let outcome = match asked {
         Ok(found) => CheckOutcome { failure: missing_tool(&found), found },
-        Err(error) => failed(error.step(), &error),
+        Err(error) => failed(&error, Found::new()),
     };
-    service.server_used(account, id, status).await?;
-    service.finish_check_server(account, id, check, outcome).await
+    service.login_used(account, SshHost::Server(id), status).await?;
+    service.finish_check(account, Checked::Server(id), check, outcome).await
 }
 
 type Found = BTreeMap<String, String>;
 
-/// The outer error is ours, the inner one the server's.
-async fn ask_server(
-    service: &Service,
-    account: &AccountId,
-    server: &Server,
-) -> Result<std::result::Result<Found, RemoteError>> {
-    let private_key = service.open_ssh_key(account, server.ssh_key_id).await?;
-    let session = match Session::open(server, &private_key, &service.clock).await {
+/// What came of asking: the outer error is ours, the inner one the host's.
+type Asked<T> = Result<std::result::Result<T, RemoteError>>;
+
+fn status_of<T>(asked: &std::result::Result<T, RemoteError>) -> LoginStatus {
+    if asked.is_ok() { LoginStatus::Success } else { LoginStatus::Failed }
+}
+
+async fn ask_server(service: &Service, account: &AccountId, server: &Server) -> Asked<Found> {
+    let private_key = service.open_ssh_key(account, server.login.ssh_key_id).await?;
+    let session = match connect(service, account, SshHost::Server(server.id), &server.login, &private_key).await? {
         Ok(session) => session,
         Err(error) => return Ok(Err(error)),
     };
-    let shown = session.host_key().clone();
-    if server.host_key.is_none() {
-        let pinned = service.pin_host_key(account, server, shown.clone()).await?;
+    let shown = session.host_key().fingerprint.clone();
+    let mut found = look_around(&session).await;
+    session.close().await;
+    if let Ok(found) = &mut found {
+        found.insert("host_key".to_owned(), shown);
+    }
+    Ok(found)
+}
+
+/// Logs in, and pins the host key on first use.
+async fn connect(
+    service: &Service,
+    account: &AccountId,
+    host: SshHost,
+    login: &Login,
+    private_key: &Secret,
+) -> Asked<Session> {
+    let session = match Session::open(login, private_key, &service.clock).await {
+        Ok(session) => session,
+        Err(error) => return Ok(Err(error)),
+    };
+    if login.host_key.is_none() {
+        let shown = session.host_key().clone();
+        let pinned = service.pin_host_key(account, host, login, shown.clone()).await?;
         if pinned.fingerprint != shown.fingerprint {
             session.close().await;
             return Ok(Err(RemoteError::HostKeyChanged { expected: pinned.fingerprint, seen: shown.fingerprint }));
         }
     }
-    let mut found = look_around(&session).await;
+    Ok(Ok(session))
+}
+
+/// Connects to a proxy, pins its host key on first use, and looks whether it lets connections through.
+pub async fn check_proxy(service: &Service, account: &AccountId, id: u64, check: Uuid) -> Result<()> {
+    let proxy = match service.proxy(account, id).await {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        proxy => proxy?,
+    };
+    let private_key = service.open_ssh_key(account, proxy.login.ssh_key_id).await?;
+    let asked = connect(service, account, SshHost::Proxy(id), &proxy.login, &private_key).await?;
+    let status = status_of(&asked);
+    let outcome = match asked {
+        Ok(session) => look_through(service, session, &proxy.login, &private_key).await,
+        Err(error) => failed(&error, Found::new()),
+    };
+    service.login_used(account, SshHost::Proxy(id), status).await?;
+    service.finish_check(account, Checked::Proxy(id), check, outcome).await
+}
+
+async fn look_through(service: &Service, session: Session, login: &Login, private_key: &Secret) -> CheckOutcome {
+    let host_key = session.host_key().clone();
     session.close().await;
-    if let Ok(found) = &mut found {
-        found.insert("host_key".to_owned(), shown.fingerprint);
+    let mut found = Found::from([("host_key".to_owned(), host_key.fingerprint.clone())]);
+    let pinned = Login { host_key: Some(host_key), ..login.clone() };
+    match remote::forwards(&pinned, private_key, &service.clock).await {
+        Ok(()) => {
+            found.insert("forwarding".to_owned(), "allowed".to_owned());
+            CheckOutcome { failure: None, found }
+        }
+        Err(error) => failed(&error, found),
     }
-    Ok(found)
 }
 
 async fn look_around(session: &Session) -> std::result::Result<Found, RemoteError> {
@@ -115,7 +166,7 @@ pub async fn check_storage(service: &Service, account: &AccountId, id: u64, chec
         Ok(()) => CheckOutcome::default(),
         Err(failure) => CheckOutcome { failure: Some(failure), found: Found::new() },
     };
-    service.finish_check_storage(account, id, check, outcome).await
+    service.finish_check(account, Checked::Storage(id), check, outcome).await
 }
 
 async fn probe(objects: &Objects, key: &str, check: Uuid) -> std::result::Result<(), CheckFailure> {
@@ -141,7 +192,7 @@ pub(crate) fn is_probe(key: &str) -> bool {
     key.contains(PROBE)
 }
 
-fn failed(step: &str, error: &RemoteError) -> CheckOutcome {
-    let failure = CheckFailure { step: step.to_owned(), message: error.to_string() };
-    CheckOutcome { failure: Some(failure), found: Found::new() }
+fn failed(error: &RemoteError, found: Found) -> CheckOutcome {
+    let failure = CheckFailure { step: error.step().to_owned(), message: error.to_string() };
+    CheckOutcome { failure: Some(failure), found }
 }

@@ -180,6 +180,7 @@ async fn handle(service: &Service, task: Task, shutdown: &CancellationToken) -> 
             Task::CheckServer { account, server, check } => {
                 check::check_server(service, &account, server, check).await?
             }
+            Task::CheckProxy { account, proxy, check } => check::check_proxy(service, &account, proxy, check).await?,
             Task::CheckStorage { account, storage, check } => {
                 check::check_storage(service, &account, storage, check).await?;
             }
@@ -189,6 +190,14 @@ async fn handle(service: &Service, task: Task, shutdown: &CancellationToken) -> 
                 if delete::delete_job(service, &account, job).await? == Deletion::Wait {
                     return Ok(Verdict::Replace(Task::DeleteJob { account, job }, DELETION_DELAY_SECS));
                 }
+            }
+            Task::DeleteBackups { account, job } => {
+                if delete::delete_backups(service, &account, job).await? == Deletion::Wait {
+                    return Ok(Verdict::Replace(Task::DeleteBackups { account, job }, DELETION_DELAY_SECS));
+                }
+            }
+            Task::DeleteBackup { account, job, backup } => {
+                delete::delete_one(service, &account, job, backup).await?;
             }
         }
         Ok(Verdict::Done)

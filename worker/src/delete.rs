@@ -3,17 +3,24 @@
 //! Records decide: an object is deleted only after its record said that it is not wanted. Everything here can be applied
 //! twice and be interrupted anywhere.
 
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
 use holdfast_shared::Result;
 use holdfast_shared::aws::objects::{Objects, ObjectsError, Swept};
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::backup::Backup;
+use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::object_key::{ObjectKey, prefix_of_account};
-use holdfast_shared::service::{Leftover, Service};
+use holdfast_shared::service::{Doomed, Leftover, Service};
 use holdfast_shared::{Error, ErrorKind};
 use uuid::Uuid;
 
 use crate::check;
 use crate::run::directory_of;
+
+/// How many backups of a job are deleted at once.
+const AT_ONCE: usize = 4;
 
 /// What became of a task that may have to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +29,13 @@ pub enum Deletion {
     Done,
     /// A run is still being stopped: ask again later.
     Wait,
+}
+
+impl Deletion {
+    /// Of two tasks together.
+    fn and(self, other: Self) -> Self {
+        if self == Self::Done { other } else { self }
+    }
 }
 
 /// Deletes what failed attempts of a backup left: every object of it that its record does not name, but those of an
@@ -72,13 +86,66 @@ pub async fn delete_job(service: &Service, account: &AccountId, job: Uuid) -> Re
             Leftover::Nothing => return Ok(Deletion::Done),
             Leftover::Running => return Ok(Deletion::Wait),
             Leftover::Backup(backup) => {
-                let storages = deleted.job.storages.iter().map(|storage| storage.storage_id);
-                delete_backup(service, &backup, storages).await?;
+                delete_backup(service, &backup, storages_of(&deleted.job)).await?;
             }
         }
     }
 }
 
+/// Deletes the backups of a job that its owner wished away, oldest first. What cannot be deleted does not keep the others
+/// from it: it is told at the end, and comes again.
+pub async fn delete_backups(service: &Service, account: &AccountId, job: Uuid) -> Result<Deletion> {
+    while let Some(purge) = service.purge(account, job).await? {
+        let job = Arc::new(service.job(account, job).await?);
+        let mut after = None;
+        let mut outcome: Result<Deletion> = Ok(Deletion::Done);
+        loop {
+            let page = service.purged_backups(&purge, after.as_ref()).await?;
+            let deletions = page.records.into_iter().map(|backup| delete_doomed(service.clone(), job.clone(), backup));
+            let done: Vec<_> = stream::iter(deletions).buffer_unordered(AT_ONCE).collect().await;
+            outcome = done.into_iter().fold(outcome, |sum, one| Ok(sum?.and(one?)));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if outcome? == Deletion::Wait {
+            return Ok(Deletion::Wait);
+        }
+        if service.end_purge(&purge).await?.is_yes() {
+            break;
+        }
+    }
+    Ok(Deletion::Done)
+}
+
+async fn delete_doomed(service: Service, job: Arc<Job>, backup: Backup) -> Result<Deletion> {
+    match service.doom(&backup).await? {
+        Doomed::Gone => Ok(Deletion::Done),
+        Doomed::Running => Ok(Deletion::Wait),
+        Doomed::Yes(backup) => delete_backup(&service, &backup, storages_of(&job)).await.map(|()| Deletion::Done),
+    }
+}
+
+/// Deletes one backup that its owner wished away.
+pub async fn delete_one(service: &Service, account: &AccountId, job: Uuid, backup: Uuid) -> Result<()> {
+    let Some(backup) = service.backup_record(account, job, backup).await? else { return Ok(()) };
+    if backup.deletion_requested_at.is_none() {
+        return Ok(());
+    }
+    match service.job(account, job).await {
+        Ok(job) => delete_backup(service, &backup, storages_of(&job)).await,
+        // A deleted job takes its backups along.
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn storages_of(job: &Job) -> impl Iterator<Item = u64> {
+    job.storages.iter().map(|storage| storage.storage_id)
+}
+
+/// Deletes all objects of a backup, sees that they are gone, and then removes its record.
 async fn delete_backup(service: &Service, backup: &Backup, storages: impl Iterator<Item = u64>) -> Result<()> {
     let mut storages: Vec<u64> = storages.chain(backup.copies.iter().map(|copy| copy.storage_id)).collect();
     storages.sort_unstable();

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_shared::clock::{SharedClock, SystemClock};
+use holdfast_shared::domain::login::{Host, HostKey, HostKeySource, Login, LoginName};
 use holdfast_shared::domain::recipe::{FilesConfig, Recipe};
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::Secret;
-use holdfast_shared::domain::server::{Host, HostKey, HostKeySource, LoginName, Server, ServerStatus};
 use holdfast_worker::recipe::{Source, SourceError};
 use holdfast_worker::remote::{RemoteCommand, RemoteError, Session};
 use tempfile::TempDir;
@@ -81,28 +81,19 @@ impl Sshd {
         HostKey::parse(&self.read(&format!("{name}.pub")), HostKeySource::Given, clock().now()).unwrap()
     }
 
-    fn server(&self, host_key: Option<HostKey>) -> Server {
-        let now = clock().now();
-        Server {
-            id: 1,
-            name: "test".to_owned(),
+    fn login(&self, host_key: Option<HostKey>) -> Login {
+        Login {
             host: Host::parse("127.0.0.1").unwrap(),
             port: self.port,
             user: LoginName::parse(&user()).unwrap(),
             ssh_key_id: 1,
-            max_parallel: 2,
             host_key,
-            status: ServerStatus::Pending,
-            created_at: now,
-            updated_at: now,
-            last_used_at: None,
-            check: None,
         }
     }
 
     async fn open(&self) -> Session {
-        let server = self.server(Some(self.key("host_ed25519")));
-        Session::open(&server, &self.client_key(), &clock()).await.unwrap()
+        let login = self.login(Some(self.key("host_ed25519")));
+        Session::open(&login, &self.client_key(), &clock()).await.unwrap()
     }
 
     /// Kills the processes that serve connections, as the kernel does when memory runs out.
@@ -142,7 +133,7 @@ fn descendants(parent: u32) -> Vec<u32> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_connection_tells_the_best_key_and_no_private_key_stays_behind() {
     let sshd = Sshd::start();
-    let session = Session::open(&sshd.server(None), &sshd.client_key(), &clock()).await.unwrap();
+    let session = Session::open(&sshd.login(None), &sshd.client_key(), &clock()).await.unwrap();
     let shown = session.host_key();
     assert_eq!(shown.fingerprint, sshd.key("host_ed25519").fingerprint);
     assert_eq!(shown.source, HostKeySource::FirstUse);
@@ -160,14 +151,14 @@ async fn a_pinned_key_or_fingerprint_is_taken_and_another_is_refused() {
         let whole = sshd.key(name);
         let only_fingerprint = HostKey { public_key: None, ..whole.clone() };
         for key in [whole, only_fingerprint] {
-            let session = Session::open(&sshd.server(Some(key.clone())), &sshd.client_key(), &clock()).await.unwrap();
+            let session = Session::open(&sshd.login(Some(key.clone())), &sshd.client_key(), &clock()).await.unwrap();
             assert_eq!(session.host_key().fingerprint, key.fingerprint);
             session.close().await;
         }
     }
     let pinned = sshd.key("other");
     for key in [pinned.clone(), HostKey { public_key: None, ..pinned.clone() }] {
-        let error = Session::open(&sshd.server(Some(key)), &sshd.client_key(), &clock()).await.unwrap_err();
+        let error = Session::open(&sshd.login(Some(key)), &sshd.client_key(), &clock()).await.unwrap_err();
         assert_eq!((error.retry(), error.step()), (Retry::Never, "host_key"));
         let RemoteError::HostKeyChanged { expected, seen } = error else { panic!("{error}") };
         assert_eq!(expected, pinned.fingerprint);
@@ -178,15 +169,15 @@ async fn a_pinned_key_or_fingerprint_is_taken_and_another_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_login_is_permanent_and_silence_is_not() {
     let sshd = Sshd::start();
-    let server = sshd.server(Some(sshd.key("host_ed25519")));
-    let wrong_key = Session::open(&server, &Secret::new(sshd.read("other")), &clock()).await.unwrap_err();
+    let login = sshd.login(Some(sshd.key("host_ed25519")));
+    let wrong_key = Session::open(&login, &Secret::new(sshd.read("other")), &clock()).await.unwrap_err();
     assert!(matches!(wrong_key, RemoteError::LoginRefused { .. }), "{wrong_key}");
-    let nobody = Server { user: LoginName::parse("nosuchuser").unwrap(), ..server.clone() };
+    let nobody = Login { user: LoginName::parse("nosuchuser").unwrap(), ..login.clone() };
     let wrong_user = Session::open(&nobody, &sshd.client_key(), &clock()).await.unwrap_err();
     assert_eq!((wrong_user.retry(), wrong_user.step()), (Retry::Never, "login"));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    for host_key in [None, server.host_key.clone()] {
-        let silent = Server { port: closed, host_key, ..server.clone() };
+    for host_key in [None, login.host_key.clone()] {
+        let silent = Login { port: closed, host_key, ..login.clone() };
         let error = Session::open(&silent, &sshd.client_key(), &clock()).await.unwrap_err();
         assert_eq!((error.retry(), error.step()), (Retry::Later, "connect"), "{error}");
     }

@@ -3,22 +3,23 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use holdfast_shared::Result;
-use holdfast_shared::aws::table::{BackupFilter, Cursor, Order, SortBy};
+use holdfast_shared::aws::table::{BackupFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
 use holdfast_shared::domain::slot::Tags;
-use holdfast_shared::service::{BackupDetail, Listing, LogPosition, Service};
+use holdfast_shared::service::{BackupDetail, Idempotency, Listing, LogPosition, Service};
+use holdfast_shared::{Error, Result};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answers::{data, one, page_of, paging};
 use crate::http::idempotency::idempotency_key;
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::schema::{
-    self, Schema, anything, boolean, id, integer, named, object, one_of, optional, or_null, required, text, time, uuid,
+    self, Schema, anything, boolean, id, integer, map_of, named, object, one_of, optional, or_null, required, text,
+    time, uuid,
 };
 use crate::http::timestamp::parse_time;
 use crate::http::{Answer, Body, Caller, Fields, Operation, Params, Query, rfc3339};
@@ -46,8 +47,8 @@ pub(super) fn operations() -> Vec<Operation> {
     let filters = [
         optional("status", status),
         optional("tags", object(tags).described("tags[manual]=1")),
-        optional("started_since", time()),
-        optional("completed_since", time()),
+        optional("started_since", time().described("sorted by id or name a page can be short: follow next")),
+        optional("completed_since", time().described("sorted by id or name a page can be short: follow next")),
     ];
     let list = Operation::get("/v1/jobs/{id}/backups", list)
         .summary("List a job's backups, the newest first")
@@ -73,12 +74,34 @@ pub(super) fn operations() -> Vec<Operation> {
         .summary("Show a backup and how far it is")
         .needs(read)
         .answers(StatusCode::OK, one(named("Backup")));
+    let write = Ability::Write(Resource::Backups);
+    let delete_all = Operation::delete("/v1/jobs/{id}/backups", delete_all)
+        .summary("Delete all backups of a job in the background, but those that start later")
+        .needs(write)
+        .answers(StatusCode::OK, object([required("message", text().described("165 backups scheduled for deletion"))]));
+    let delete = Operation::delete("/v1/backups/{id}", delete)
+        .summary("Delete a backup that has ended, in the background: its objects and then its record")
+        .needs(write)
+        .answers_nothing();
+    let cancel = Operation::post("/v1/backups/{id}/cancel", cancel)
+        .summary("Cancel a backup that waits, or have one that runs stopped")
+        .needs(Ability::RunBackups)
+        .answers(StatusCode::OK, one(named("Backup")))
+        .answers(StatusCode::ACCEPTED, one(named("Backup")));
+    let download = Operation::post("/v1/backups/{id}/download", download)
+        .summary("Make links to a backup's files, by their names, that work with a plain GET for an hour")
+        .needs(Ability::Download)
+        .answers(StatusCode::OK, one(map_of(text())));
+    let files = Operation::get("/v1/backups/{id}/files", files)
+        .summary("List the files of a backup")
+        .needs(read)
+        .answers(StatusCode::OK, one(schema::list(named("File"))));
     let log = Operation::get("/v1/backups/{id}/log", log)
         .summary("Read a backup's log; X-Log-Next says what to send as after to read on")
         .needs(read)
         .query([optional("after", text())])
         .answers_text("text/plain");
-    vec![list, start, show, log]
+    vec![list, start, delete_all, show, delete, cancel, download, files, log]
 }
 
 /// The forms of what its answers show.
@@ -116,15 +139,20 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("slot", or_null(time())),
         required("attempt", integer()),
         required("heartbeat_at", or_null(time())),
+        required("cancel_requested", boolean()),
+        required(
+            "deletion_requested_at",
+            or_null(time()).described("since when it is being deleted; it goes once its objects are gone"),
+        ),
         required("progress", anything()),
         required("failure", anything()),
         required("skip_reason", anything()),
         required("source_errors", schema::list(text())),
         required("encryption_key", or_null(text())),
-        required("files", schema::list(file)),
+        required("files", schema::list(named("File"))),
     ];
     let backup = object(summary(boolean).into_iter().chain(more));
-    vec![("BackupSummary", object(summary(integer))), ("Backup", backup)]
+    vec![("BackupSummary", object(summary(integer))), ("Backup", backup), ("File", file)]
 }
 
 pub(super) async fn start(
@@ -138,7 +166,9 @@ pub(super) async fn start(
     let tags = TAGS.map(|tag| fields.optional_boolean(&format!("is_{tag}")));
     let [manual, hourly, daily, weekly, monthly] = fields.finish(|| Some(tags))?;
     let tags = Tags::of_start(manual, hourly, daily, weekly, monthly);
-    let backup = service.start_backup(&caller.account, job, tags, idempotency_key(&headers)?).await?;
+    let text = Value::Object(body.0.0).to_string();
+    let idempotency = idempotency_key(&headers)?.map(|key| Idempotency { key, body: &text });
+    let backup = service.start_backup(&caller.account, job, tags, idempotency).await?;
     Ok((StatusCode::ACCEPTED, Json(started(&backup, &service.config.public_url))))
 }
 
@@ -153,12 +183,9 @@ pub(super) async fn list(
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
     let job = service.job(&caller.account, job).await?.id;
-    let (service, account, filter, order) = (&service, &caller.account, &filter, paging.order);
-    let fetch = |limit, after: Option<Cursor>| async move {
-        service.list_backups(account, job, filter, order, limit, after.as_ref()).await
-    };
-    let Listing { records, next, total } = paging.fetch(fetch).await?;
-    let url_of = url_for(&caller, service);
+    let listed = service.list_backups(&caller.account, job, &filter, paging.order, &paging.window()).await?;
+    let Listing { records, next, total } = listed;
+    let url_of = url_for(&caller, &service);
     let records = records.iter().map(|detail| view(detail, &url_of)).collect::<Result<Vec<_>>>()?;
     let listing = Listing { records, next, total };
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, |view| view)))
@@ -173,10 +200,67 @@ pub(super) async fn show(
     Ok(data(view(&detail, url_for(&caller, &service))?))
 }
 
-/// Makes links to files, for those who may have the bytes.
+/// Makes links to files that still exist, for those who may have the bytes.
 fn url_for(caller: &Caller, service: &Service) -> impl Fn(&Backup, &File) -> Result<Option<String>> {
     let (may, token) = (caller.token.may(Ability::Download), caller.token.id);
-    move |backup, file| may.then(|| service.download_url(token, backup, file)).transpose()
+    move |backup, file| {
+        let links = may && backup.status.is_stored();
+        links.then(|| service.download_url(token, backup, file)).transpose()
+    }
+}
+
+/// Says how many there are, which their worker then deletes.
+pub(super) async fn delete_all(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(job): Params<Uuid>,
+) -> Answer<Json<Value>> {
+    let count = service.delete_backups(&caller.account, job).await?;
+    let backups = if count == 1 { "backup" } else { "backups" };
+    Ok(Json(json!({ "message": format!("{count} {backups} scheduled for deletion") })))
+}
+
+pub(super) async fn delete(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+) -> Answer<StatusCode> {
+    service.delete_backup(&caller.account, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// 200 once it is cancelled, 202 while its worker still has to stop it.
+pub(super) async fn cancel(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+) -> Answer<impl IntoResponse> {
+    let detail = service.cancel(&caller.account, id).await?;
+    let status = if detail.backup.status.has_ended() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, data(view(&detail, url_for(&caller, &service))?)))
+}
+
+pub(super) async fn download(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+) -> Answer<Json<Value>> {
+    let backup = service.backup(&caller.account, id).await?;
+    if !backup.status.is_stored() {
+        return Err(Error::conflict(format!("the backup is {}: it has no files", backup.status.as_str())).into());
+    }
+    let link =
+        |file: &File| Ok((file.name.clone(), Value::from(service.download_url(caller.token.id, &backup, file)?)));
+    Ok(data(backup.files.iter().map(link).collect::<Result<Map<_, _>>>()?))
+}
+
+pub(super) async fn files(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+) -> Answer<Json<Value>> {
+    let backup = service.backup(&caller.account, id).await?;
+    Ok(data(files_view(&backup, url_for(&caller, &service))?))
 }
 
 /// The log after `after`, as text; the headers tell how to read on.
@@ -249,7 +333,6 @@ pub(super) fn summary(backup: &Backup) -> Value {
 fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<Option<String>>) -> Result<Value> {
     let BackupDetail { backup, progress } = detail;
     let mut view = summary(backup);
-    let files = backup.files.iter().map(|file| Ok(file_view(file, url_of(backup, file)?)));
     let more = json!({
         "number": backup.number,
         "name": backup.name,
@@ -258,12 +341,14 @@ fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<Option<
         "slot": backup.slot.map(rfc3339),
         "attempt": backup.attempt,
         "heartbeat_at": backup.heartbeat_at.map(rfc3339),
+        "cancel_requested": backup.cancel_requested,
+        "deletion_requested_at": backup.deletion_requested_at.map(rfc3339),
         "progress": progress.as_ref().map(progress_view),
         "failure": backup.failure,
         "skip_reason": backup.skip_reason,
         "source_errors": backup.source_errors,
         "encryption_key": null,
-        "files": files.collect::<Result<Vec<_>>>()?,
+        "files": files_view(backup, url_of)?,
     });
     if let (Value::Object(view), Value::Object(more)) = (&mut view, more) {
         view.extend(more);
@@ -279,6 +364,10 @@ fn progress_view(progress: &Progress) -> Value {
         "bytes_per_second": progress.bytes_per_second,
         "at": rfc3339(progress.at),
     })
+}
+
+fn files_view(backup: &Backup, url_of: impl Fn(&Backup, &File) -> Result<Option<String>>) -> Result<Vec<Value>> {
+    backup.files.iter().map(|file| Ok(file_view(file, url_of(backup, file)?))).collect()
 }
 
 fn file_view(file: &File, url: Option<String>) -> Value {

@@ -8,12 +8,14 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::http::Operation;
-use crate::http::schema::{object, one_of, required};
+use crate::http::schema::{list, object, one_of, required, text};
 
 /// Every call.
 pub(super) fn operations() -> Vec<Operation> {
     let show = Operation::get("/healthz", show).summary("Tell whether the installation can serve").open();
-    vec![show.answers(StatusCode::OK, object([required("status", one_of(&["ready"]))]))]
+    let waiting = object([required("status", one_of(&["not ready"])), required("waiting_for", list(text()))]);
+    let show = show.answers(StatusCode::OK, object([required("status", one_of(&["ready"]))]));
+    vec![show.answers(StatusCode::SERVICE_UNAVAILABLE, waiting)]
 }
 
 /// 200 once the table and the queue answer; 503 that names those which do not.

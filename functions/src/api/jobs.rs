@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use futures::{StreamExt, TryStreamExt, stream};
-use holdfast_shared::aws::table::{Cursor, Order, SortBy};
+use holdfast_shared::aws::table::{JobFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
-use holdfast_shared::domain::job::{Compute, JobInput};
+use holdfast_shared::domain::job::{Compute, Job, JobInput};
 use holdfast_shared::domain::recipe::Recipe;
+use holdfast_shared::domain::schedule::Schedule;
 use holdfast_shared::domain::storage::Storage;
-use holdfast_shared::service::{JobDetail, JobFilter, Listing, Service};
+use holdfast_shared::service::{JobDetail, Listing, Service};
 use holdfast_shared::{Error, ErrorKind, Result};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::answers::{data, one, page_of, paging};
 use super::{backups, schedules, servers};
+use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::operation::also_post;
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::schema::{
@@ -36,10 +37,11 @@ const SORT_KEYS: SortKeys = &[
     ("updated_at", SortBy::Changed),
 ];
 const OLDEST_FIRST: Order = Order { by: SortBy::Created, descending: false };
+/// How many next runs can be asked for, and how many are told unasked.
+const MAX_NEXT_RUNS: i64 = 100;
+const DEFAULT_NEXT_RUNS: i64 = 10;
 /// How long a host to filter by may be: longer than any that exists.
 const MAX_HOST_CHARS: usize = 255;
-/// How many jobs of a page are looked up at once.
-const LOOKUPS_AT_ONCE: usize = 8;
 
 /// Every call.
 pub(super) fn operations() -> Vec<Operation> {
@@ -47,7 +49,10 @@ pub(super) fn operations() -> Vec<Operation> {
     let job = || one(named("Job"));
     let filters = [
         optional("host", line(MAX_HOST_CHARS).described("only jobs of servers with this host")),
-        optional("modified_since", time()),
+        optional(
+            "modified_since",
+            time().described("sorted by anything but updated_at a page can be short: follow next"),
+        ),
     ];
     let list = Operation::get("/v1/jobs", list)
         .summary("List jobs")
@@ -82,20 +87,48 @@ pub(super) fn operations() -> Vec<Operation> {
         .summary("Let a job's schedules fire again")
         .needs(write)
         .answers(StatusCode::OK, job());
-    [list, create, show, delete, pause, resume].into_iter().chain(update).chain(update_storage).collect()
+    let encryption_key = "/v1/jobs/{id}/encryption-key";
+    let encrypt = Operation::post(encryption_key, encrypt)
+        .summary("Encrypt a job's backups to a public key from now on")
+        .body([required("encryption_key_id", id())]);
+    let encrypt_not =
+        Operation::delete(encryption_key, encrypt_not).summary("Store a job's backups in the clear from now on");
+    let proxy = Operation::post("/v1/jobs/{id}/proxy", go_through_proxy)
+        .summary("Connect through a jump host from now on")
+        .body([required("proxy_id", id())]);
+    let proxy_not =
+        Operation::delete("/v1/jobs/{id}/proxy", go_straight).summary("Connect without a jump host from now on");
+    let links = [encrypt, encrypt_not, proxy, proxy_not];
+    let links = links.map(|operation| operation.needs(write).answers_nothing().edits());
+    let clone = Operation::post("/v1/jobs/{id}/clone", clone)
+        .summary("Make a paused job like another one, with schedules of its own")
+        .needs(write)
+        .body([optional("name", line(MAX_NAME_CHARS).described("without one: Copy of and the other's name"))])
+        .answers(StatusCode::CREATED, job())
+        .creates();
+    let run = object([required("at", time()), required("schedule_id", id()), required("schedule_name", text())]);
+    let next_runs = Operation::get("/v1/jobs/{id}/runs/next", next_runs)
+        .summary("Tell the next runs over all schedules of a job; none while it is paused")
+        .needs(read)
+        .query([optional("count", integer_in(1..=MAX_NEXT_RUNS).default(DEFAULT_NEXT_RUNS))])
+        .answers(StatusCode::OK, one(schema::list(run)));
+    let own = [list, create, show, delete, pause, resume, clone, next_runs];
+    own.into_iter().chain(update).chain(update_storage).chain(links).collect()
 }
 
 /// The members of a body, where those that a job cannot do without are `demanded`.
 fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Member> {
     let compute = object([optional("type", text().described("server")), optional("server_id", id())]);
     vec![
-        demanded("name", line(255)),
+        demanded("name", line(MAX_NAME_CHARS)),
         optional("recipe_id", integer().described("a recipe by its number, or recipe by its name")),
         optional("recipe", text().described("a recipe by its name or number")),
         optional("config", map_of(anything()).described("what the recipe needs to know; see GET /v1/recipes")),
         demanded("compute", compute),
         demanded("storage", storages_schema()),
         optional("schedules", schema::list(object(schedules::members()))),
+        optional("encryption_key_id", or_null(id()).described("the public key to encrypt to; null takes it away")),
+        optional("proxy_id", or_null(id()).described("the jump host to go through; null takes it away")),
     ]
 }
 
@@ -119,7 +152,10 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("region", text()),
         required("bucket", text()),
         required("endpoint", or_null(text())),
-        required("estimated_size", integer()),
+        required(
+            "estimated_size",
+            integer().described("bytes that the last good backup stored there; 0 before the first"),
+        ),
         required("priority", integer()),
     ]);
     let job = object([
@@ -130,6 +166,8 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("compute_type", text()),
         required("compute", compute),
         required("config", map_of(setting)),
+        required("encryption_key_id", or_null(id())),
+        required("proxy_id", or_null(id())),
         required("last_ran_at", or_null(time())),
         required("paused_at", or_null(time())),
         required("created_at", time()),
@@ -156,13 +194,9 @@ pub(super) async fn list(caller: Caller, State(service): State<Service>, query: 
     let paging = Paging::read(&mut fields, SORT_KEYS, OLDEST_FIRST);
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
-    let (service, account, filter, order) = (&service, &caller.account, &filter, paging.order);
-    let fetch = |limit, after: Option<Cursor>| async move {
-        service.list_jobs(account, filter, order, limit, after.as_ref()).await
-    };
-    let Listing { records, next, total } = paging.fetch(fetch).await?;
-    let details = stream::iter(records.into_iter().map(|job| service.job_detail(job)));
-    let records: Vec<JobDetail> = details.buffered(LOOKUPS_AT_ONCE).try_collect().await?;
+    let listed = service.list_jobs(&caller.account, &filter, paging.order, &paging.window()).await?;
+    let Listing { records, next, total } = listed;
+    let records = service.job_details(records).await?;
     let now = service.clock.now();
     let listing = Listing { records, next, total };
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, |detail| view(&detail, now))))
@@ -231,6 +265,84 @@ pub(super) async fn resume(
     Ok(answer(&service, &detail))
 }
 
+pub(super) async fn encrypt(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+    IfMatch(expected): IfMatch,
+    body: Body,
+) -> Answer<StatusCode> {
+    let mut fields = body.fields();
+    let key = fields.required_id("encryption_key_id");
+    let input = JobInput { encryption_key_id: Some(json!(fields.finish(|| key)?)), ..JobInput::default() };
+    service.update_job(&caller.account, id, &input, &expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn encrypt_not(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+    IfMatch(expected): IfMatch,
+) -> Answer<StatusCode> {
+    let input = JobInput { encryption_key_id: Some(Value::Null), ..JobInput::default() };
+    service.update_job(&caller.account, id, &input, &expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn go_through_proxy(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+    IfMatch(expected): IfMatch,
+    body: Body,
+) -> Answer<StatusCode> {
+    let mut fields = body.fields();
+    let proxy = fields.required_id("proxy_id");
+    let input = JobInput { proxy_id: Some(json!(fields.finish(|| proxy)?)), ..JobInput::default() };
+    service.update_job(&caller.account, id, &input, &expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn go_straight(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+    IfMatch(expected): IfMatch,
+) -> Answer<StatusCode> {
+    let input = JobInput { proxy_id: Some(Value::Null), ..JobInput::default() };
+    service.update_job(&caller.account, id, &input, &expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn clone(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+    body: Body,
+) -> Answer<impl IntoResponse> {
+    let mut fields = body.fields();
+    let name = fields.optional_text("name", MAX_NAME_CHARS);
+    let name = fields.finish(|| Some(name))?.map(|name| name.trim().to_owned());
+    let detail = service.job_detail(service.clone_job(&caller.account, id, name).await?).await?;
+    Ok((StatusCode::CREATED, answer(&service, &detail)))
+}
+
+pub(super) async fn next_runs(
+    caller: Caller,
+    State(service): State<Service>,
+    Params(id): Params<Uuid>,
+    query: Query,
+) -> Answer<Json<Value>> {
+    let mut fields = query.fields();
+    let count = fields.optional_integer("count", 1..=MAX_NEXT_RUNS);
+    let count = fields.finish(|| Some(count))?.unwrap_or(DEFAULT_NEXT_RUNS);
+    let job = service.job(&caller.account, id).await?;
+    let runs = job.next_runs(service.clock.now(), usize::try_from(count).map_err(Error::internal)?);
+    let view = |(at, schedule): (Timestamp, &Schedule)| json!({ "at": rfc3339(at), "schedule_id": schedule.id, "schedule_name": schedule.name });
+    Ok(data(runs.into_iter().map(view).collect::<Vec<_>>()))
+}
+
 fn input(body: Body) -> Result<JobInput> {
     // Every member takes any value; only one that comes under two names cannot be read.
     JobInput::deserialize(Value::Object(body.0.0))
@@ -255,12 +367,14 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
         "compute_type": "server",
         "compute": compute(detail),
         "config": config(&job.recipe),
+        "encryption_key_id": job.encryption_key_id,
+        "proxy_id": job.proxy_id,
         "last_ran_at": job.last_ran_at.map(rfc3339),
         "paused_at": job.paused_at.map(rfc3339),
         "created_at": rfc3339(job.created_at),
         "updated_at": rfc3339(job.updated_at),
         "schedule": job.schedules.iter().map(|schedule| schedules::view(job, schedule, now)).collect::<Vec<_>>(),
-        "storage": storages.iter().map(|(found, priority)| storage(found, *priority)).collect::<Vec<_>>(),
+        "storage": storages.iter().map(|(found, priority)| storage(job, found, *priority)).collect::<Vec<_>>(),
         "last_backups": last_backups.iter().map(backups::summary).collect::<Vec<_>>(),
     })
 }
@@ -284,7 +398,7 @@ fn config(recipe: &Recipe) -> Map<String, Value> {
     printed.collect()
 }
 
-fn storage(storage: &Storage, priority: u32) -> Value {
+fn storage(job: &Job, storage: &Storage, priority: u32) -> Value {
     json!({
         "id": storage.id,
         "name": storage.name,
@@ -292,7 +406,7 @@ fn storage(storage: &Storage, priority: u32) -> Value {
         "region": storage.region,
         "bucket": storage.bucket,
         "endpoint": storage.endpoint,
-        "estimated_size": 0,
+        "estimated_size": job.last_stored_bytes.unwrap_or(0),
         "priority": priority,
     })
 }

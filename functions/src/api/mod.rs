@@ -4,8 +4,12 @@ mod account;
 pub(crate) mod answers;
 mod audit_events;
 mod backups;
+mod documentation;
+mod encryption_keys;
 mod health;
 mod jobs;
+mod logins;
+mod proxies;
 mod recipes;
 mod schedules;
 pub mod servers;
@@ -28,12 +32,15 @@ pub fn operations() -> Vec<Operation> {
         tokens::operations(),
         ssh_keys::operations(),
         servers::operations(),
+        proxies::operations(),
         storages::operations(),
+        encryption_keys::operations(),
         recipes::operations(),
         jobs::operations(),
         schedules::operations(),
         backups::operations(),
         audit_events::operations(),
+        documentation::operations(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -45,7 +52,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         tokens::schemas(),
         ssh_keys::schemas(),
         servers::schemas(),
+        proxies::schemas(),
         storages::schemas(),
+        encryption_keys::schemas(),
         recipes::schemas(),
         jobs::schemas(),
         schedules::schemas(),

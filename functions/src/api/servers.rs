@@ -1,8 +1,5 @@
 //! `/v1/servers`: SSH hosts.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -10,22 +7,19 @@ use holdfast_shared::Result;
 use holdfast_shared::aws::table::{Cursor, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::account::AccountId;
-use holdfast_shared::domain::server::{
-    DEFAULT_MAX_PARALLEL, DEFAULT_PORT, Host, HostKey, HostKeySource, LoginName, MAX_PARALLEL_LIMIT, NewServer, Server,
-    ServerEdit,
-};
+use holdfast_shared::domain::server::{DEFAULT_MAX_PARALLEL, MAX_PARALLEL_LIMIT, NewServer, Server, ServerEdit};
 use holdfast_shared::domain::ssh_key::SshKey;
 use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answers::{self, SORT_KEYS, data, one, page_of, paging};
-use super::ssh_keys;
+use super::{logins, ssh_keys};
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::operation::also_post;
 use crate::http::paging::Paging;
 use crate::http::schema::{
-    Member, Schema, id, integer, integer_in, line, named, object, optional, or_null, required, text, time,
+    Member, Schema, id, integer, integer_in, named, object, optional, or_null, required, text, time,
 };
 use crate::http::{Answer, Body, Caller, Fields, IfMatch, Operation, Params, Query, etag, rfc3339};
 
@@ -73,20 +67,12 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// The members of a body, where those that a server cannot do without are `demanded`.
 fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Member> {
-    vec![
-        demanded("name", line(MAX_NAME_CHARS)),
-        demanded("host", line(255).described("a host name or an address; also ssh_host")),
-        optional("port", integer_in(1..=65_535).default(DEFAULT_PORT).described("also ssh_port")),
-        demanded("user", line(32).described("also ssh_user")),
-        demanded("ssh_key", id().described("id of an SSH key; also ssh_key_id")),
-        optional("max_parallel", integer_in(1..=i64::from(MAX_PARALLEL_LIMIT)).default(DEFAULT_MAX_PARALLEL)),
-        optional("host_key", text().described("a known_hosts line or a SHA256 fingerprint")),
-    ]
+    let max_parallel = integer_in(1..=i64::from(MAX_PARALLEL_LIMIT)).default(DEFAULT_MAX_PARALLEL);
+    logins::members(demanded).into_iter().chain([optional("max_parallel", max_parallel)]).collect()
 }
 
 /// The forms of what its answers show.
 pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
-    let host_key = object([required("fingerprint", text()), required("source", text()), required("pinned_at", time())]);
     let server = object([
         required("id", id()),
         required("host", text()),
@@ -98,7 +84,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("last_used", or_null(time())),
         required("status", or_null(text())),
         required("max_parallel", integer()),
-        required("host_key", or_null(host_key)),
+        required("host_key", or_null(logins::host_key_schema())),
         required("check", or_null(named("Check"))),
         required("key", named("SshKey")),
     ]);
@@ -109,32 +95,28 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
 pub fn view(server: &Server, key: &SshKey) -> Value {
     json!({
         "id": server.id,
-        "host": server.host,
-        "user": server.user,
-        "port": server.port,
+        "host": server.login.host,
+        "user": server.login.user,
+        "port": server.login.port,
         "name": server.name,
         "created_at": rfc3339(server.created_at),
         "updated_at": rfc3339(server.updated_at),
         "last_used": server.last_used_at.map(rfc3339),
         "status": server.status,
         "max_parallel": server.max_parallel,
-        "host_key": server.host_key.as_ref().map(host_key),
+        "host_key": server.login.host_key.as_ref().map(logins::host_key),
         "check": server.check.as_ref().map(answers::check),
         "key": ssh_keys::view(key),
     })
 }
 
-fn host_key(key: &HostKey) -> Value {
-    json!({ "fingerprint": key.fingerprint, "source": key.source, "pinned_at": rfc3339(key.pinned_at) })
-}
-
 async fn answer(service: &Service, account: &AccountId, server: &Server) -> Result<impl IntoResponse + use<>> {
-    let key = service.ssh_key(account, server.ssh_key_id).await?;
+    let key = service.ssh_key(account, server.login.ssh_key_id).await?;
     Ok((etag(server.revision), data(view(server, &key))))
 }
 
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let new = read_new(&service, aliased(body.fields()))?;
+    let new = read_new(&service, logins::aliased(body.fields()))?;
     let server = service.create_server(&caller.account, new).await?;
     Ok((StatusCode::CREATED, answer(&service, &caller.account, &server).await?))
 }
@@ -148,13 +130,9 @@ pub(super) async fn list(caller: Caller, State(service): State<Service>, query: 
     let fetch =
         |limit, after: Option<Cursor>| async move { service.list_servers(account, order, limit, after.as_ref()).await };
     let listing = paging.fetch(fetch).await?;
-    let mut keys = HashMap::new();
-    for server in &listing.records {
-        if let Entry::Vacant(place) = keys.entry(server.ssh_key_id) {
-            place.insert(service.ssh_key(&caller.account, server.ssh_key_id).await?);
-        }
-    }
-    let shown = |server: Server| keys.get(&server.ssh_key_id).map(|key| view(&server, key));
+    let ids: Vec<_> = listing.records.iter().map(|server| server.login.ssh_key_id).collect();
+    let keys = logins::keys_of(service, account, ids).await?;
+    let shown = |server: Server| keys.get(&server.login.ssh_key_id).map(|key| view(&server, key));
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, shown)))
 }
 
@@ -174,7 +152,7 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     body: Body,
 ) -> Answer<impl IntoResponse> {
-    let edit = read_edit(&service, aliased(body.fields()))?;
+    let edit = read_edit(&service, logins::aliased(body.fields()))?;
     let server = service.update_server(&caller.account, id, edit, &expected).await?;
     Ok(answer(&service, &caller.account, &server).await?)
 }
@@ -205,53 +183,28 @@ pub(super) async fn accept_host_key(
     Params(id): Params<u64>,
     body: Body,
 ) -> Answer<impl IntoResponse> {
-    let mut fields = body.fields();
-    let key = read_host_key(&service, &mut fields, HostKeySource::Accepted);
-    let key = fields.finish(|| Some(key))?;
+    let key = logins::read_accepted(&service, body.fields())?;
     let server = service.accept_host_key(&caller.account, id, key).await?;
     Ok(answer(&service, &caller.account, &server).await?)
 }
 
-fn aliased(fields: Fields<'_>) -> Fields<'_> {
-    fields.alias("host", "ssh_host").alias("port", "ssh_port").alias("user", "ssh_user").alias("ssh_key", "ssh_key_id")
-}
-
 fn read_new(service: &Service, mut fields: Fields<'_>) -> Result<NewServer> {
     let name = fields.required_text("name", MAX_NAME_CHARS);
-    let host = fields.required("host", Host::parse);
-    let port = read_port(&mut fields).unwrap_or(DEFAULT_PORT);
-    let user = fields.required("user", LoginName::parse);
-    let ssh_key_id = fields.required_id("ssh_key");
+    let login = logins::read_new(service, &mut fields);
     let max_parallel = read_max_parallel(&mut fields).unwrap_or(DEFAULT_MAX_PARALLEL);
-    let host_key = read_host_key(service, &mut fields, HostKeySource::Given);
-    fields.finish(|| {
-        let (name, host, user, ssh_key_id) = (name?, host?, user?, ssh_key_id?);
-        Some(NewServer { name, host, port, user, ssh_key_id, max_parallel, host_key })
-    })
+    fields.finish(|| Some(NewServer { name: name?, login: login?, max_parallel }))
 }
 
 fn read_edit(service: &Service, mut fields: Fields<'_>) -> Result<ServerEdit> {
     let edit = ServerEdit {
         name: fields.optional_text("name", MAX_NAME_CHARS),
-        host: fields.optional("host", Host::parse),
-        port: read_port(&mut fields),
-        user: fields.optional("user", LoginName::parse),
-        ssh_key_id: fields.optional_id("ssh_key"),
+        login: logins::read_edit(service, &mut fields),
         max_parallel: read_max_parallel(&mut fields),
-        host_key: read_host_key(service, &mut fields, HostKeySource::Given),
     };
     fields.finish(|| Some(edit))
-}
-
-fn read_port(fields: &mut Fields<'_>) -> Option<u16> {
-    fields.optional_integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok())
 }
 
 fn read_max_parallel(fields: &mut Fields<'_>) -> Option<u32> {
     let count = fields.optional_integer("max_parallel", 1..=i64::from(MAX_PARALLEL_LIMIT));
     count.and_then(|count| u32::try_from(count).ok())
-}
-
-fn read_host_key(service: &Service, fields: &mut Fields<'_>, source: HostKeySource) -> Option<HostKey> {
-    fields.optional("host_key", |text| HostKey::parse(text, source, service.clock.now()))
 }

@@ -18,9 +18,7 @@ pub fn client_address(extensions: &Extensions) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use lambda_http::aws_lambda_events::apigw::{
-        ApiGatewayV2httpRequestContext, ApiGatewayV2httpRequestContextHttpDescription,
-    };
+    use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 
     use super::*;
 

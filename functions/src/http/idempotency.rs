@@ -97,3 +97,21 @@ fn replayed(answer: KeptAnswer) -> Response {
     response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idempotency_key_is_one_short_line() {
+        let key = |text: &str| {
+            let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, text.parse().unwrap())]);
+            idempotency_key(&headers).map(|key| key.map(str::to_owned)).ok()
+        };
+        assert_eq!(idempotency_key(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(key("6f2e1aa7"), Some(Some("6f2e1aa7".to_owned())));
+        for text in ["", " ", "ü", &"x".repeat(256)] {
+            assert_eq!(key(text), None, "{text:?}");
+        }
+    }
+}

@@ -263,5 +263,7 @@ fn by_path(handlers: impl Iterator<Item = (&'static str, MethodRouter<App>)>) ->
         };
         by_path.insert(path, merged);
     }
-    by_path.into_iter().fold(Router::new(), |router, (path, handler)| router.route(path, handler))
+    // A suffix `.json` is taken off a request's path before it is routed.
+    let routed = |path: &'static str| path.strip_suffix(".json").unwrap_or(path);
+    by_path.into_iter().fold(Router::new(), |router, (path, handler)| router.route(routed(path), handler))
 }

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_shared::Result;
-use holdfast_shared::aws::table::{Cursor, Order, SortBy};
+use holdfast_shared::aws::table::{Cursor, Order, SortBy, Window};
 use holdfast_shared::service::Listing;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use super::query::Query;
 pub const MIN_PAGE_SIZE: i64 = 15;
 /// The most it may ask for.
 pub const MAX_PAGE_SIZE: i64 = 100;
-/// The last page that can be asked for by its number: to get there, those before it are read.
+/// The last page that can be asked for by its number: to get there, the rows of those before it are read.
 pub const MAX_PAGE: i64 = 1000;
 
 /// The sort keys of one list: the word on the wire, and what it walks.
@@ -65,6 +65,15 @@ impl Paging {
             }
         }
         fetch(self.size, cursor).await
+    }
+
+    /// Which part of the list that is, for lists that pass over pages by themselves.
+    ///
+    /// With a cursor, as in every `next` link, nothing is passed over. A page that is named by its number alone costs the
+    /// narrow rows of the pages before it, not their records.
+    pub fn window(&self) -> Window {
+        let skip = if self.cursor.is_some() { 0 } else { u32::try_from(self.page - 1).unwrap_or(u32::MAX) };
+        Window { size: self.size, skip, after: self.cursor.clone() }
     }
 
     /// The whole answer of a list: `data`, `links` and `meta`. Links start with `public_url`, never with what the client

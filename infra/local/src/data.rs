@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
-use holdfast_shared::config::SealingKey;
+use holdfast_shared::config::{SealingKey, SealingKeys};
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::sealed::Secret;
 use rustix::fs::{FlockOperation, flock};
@@ -52,8 +52,8 @@ pub struct Data {
 /// What `DATA/key` holds. Without it nothing that was sealed opens again. Debug prints no secret.
 #[derive(Debug)]
 pub struct Keys {
-    /// The installation's master key.
-    pub sealing: SealingKey,
+    /// The installation's master keys.
+    pub sealing: SealingKeys,
     /// The public half of the embedded services' one key pair.
     pub access_key: String,
     /// Its secret half.
@@ -65,10 +65,17 @@ pub struct Keys {
 #[derive(Serialize, Deserialize)]
 struct KeyFile {
     v: u32,
-    sealing_key: String,
+    /// The newest first.
+    sealing_keys: Vec<NumberedKey>,
     access_key: String,
     secret_key: String,
     account: AccountId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NumberedKey {
+    number: u32,
+    key: String,
 }
 
 impl Data {
@@ -168,7 +175,7 @@ impl KeyFile {
         let account = AccountId::try_from(hex::encode(&random[72..])).map_err(io::Error::other)?;
         Ok(Self {
             v: 1,
-            sealing_key: SealingKey(sealing_key).to_base64(),
+            sealing_keys: vec![NumberedKey { number: 1, key: SealingKey(sealing_key).to_base64() }],
             access_key: hex::encode_upper(&random[32..42]),
             secret_key: hex::encode(&random[42..72]),
             account,
@@ -180,8 +187,10 @@ fn read_keys(path: &Path) -> Result<Keys, DataError> {
     let bytes = fs::read(path).map_err(|source| DataError::Unusable { path: path.to_owned(), source })?;
     let damaged = || DataError::Key(path.to_owned());
     let file: KeyFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+    let key = |numbered: &NumberedKey| Some((numbered.number, SealingKey::from_base64(&numbered.key)?));
+    let sealing: Option<Vec<_>> = file.sealing_keys.iter().map(key).collect();
     Ok(Keys {
-        sealing: SealingKey::from_base64(&file.sealing_key).ok_or_else(damaged)?,
+        sealing: sealing.and_then(SealingKeys::new).ok_or_else(damaged)?,
         access_key: file.access_key,
         secret_key: Secret::new(file.secret_key),
         account: file.account,

@@ -18,7 +18,7 @@ use crate::queue::{QueueStore, REGION, queue_arn};
 use crate::scheduler::SchedulerStore;
 use crate::service::serve;
 use crate::signature::Credentials;
-use crate::table::TableStore;
+use crate::table::{Consumed, TableStore};
 
 /// The table, the schedule group, the work queue and the bucket all have this name.
 const NAME: &str = "holdfast";
@@ -59,6 +59,7 @@ pub struct EmbeddedAws {
     pub endpoints: Endpoints,
     data: Data,
     clock: SharedClock,
+    table: TableStore,
     queues: QueueStore,
     scheduler: SchedulerStore,
     tasks: TaskTracker,
@@ -85,11 +86,21 @@ impl EmbeddedAws {
             scheduler: spawn(&tasks, scheduler.router(key), &closing).await?,
             s3: spawn_objects(&tasks, &data, clock.clone(), &closing).await?,
         };
-        tasks.spawn(table.sweep(closing.clone()));
+        tasks.spawn(table.clone().sweep(closing.clone()));
         let (firing, ending) = (scheduler.clone(), closing.clone());
         tasks.spawn(async move { firing.run(ending).await });
         let ends_when_dropped = closing.clone().drop_guard();
-        Ok(Self { endpoints, data, clock, queues, scheduler, tasks, closing, _ends_when_dropped: ends_when_dropped })
+        Ok(Self {
+            endpoints,
+            data,
+            clock,
+            table,
+            queues,
+            scheduler,
+            tasks,
+            closing,
+            _ends_when_dropped: ends_when_dropped,
+        })
     }
 
     /// The data folder.
@@ -105,6 +116,11 @@ impl EmbeddedAws {
     /// Names and addresses of these services' resources, for an installation that is reached at `public_url`.
     pub fn config(&self, public_url: &str) -> Config {
         config(&self.endpoints, self.data.keys(), public_url)
+    }
+
+    /// What all callers consumed of the table so far.
+    pub fn table_consumed(&self) -> Consumed {
+        self.table.consumed()
     }
 
     /// Lets queues and schedules look at the clock again; for tests that moved it.
@@ -139,7 +155,7 @@ pub fn config(endpoints: &Endpoints, keys: &Keys, public_url: &str) -> Config {
         region: REGION.to_owned(),
         public_url: public_url.to_owned(),
         download_origin: Some(format!("{public_url}/objects")),
-        sealing_key: keys.sealing.clone(),
+        sealing_keys: keys.sealing.clone(),
         requests_per_second: DEFAULT_REQUESTS_PER_SECOND,
         account_requests_per_second: DEFAULT_ACCOUNT_REQUESTS_PER_SECOND,
         // What cannot be read was told at the start; see `serve`.

@@ -132,7 +132,7 @@ pub fn service(
     let config = config(&endpoints, keys, public_url);
     Ok(Service {
         aws: Aws::at(endpoints, &keys.access_key, &keys.secret_key, &config),
-        sealer: Arc::new(Sealer::new(&config.sealing_key)?),
+        sealer: Arc::new(Sealer::new(&config.sealing_keys)?),
         clock,
         config: Arc::new(config),
     })

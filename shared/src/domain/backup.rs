@@ -1,7 +1,7 @@
 //! A backup: one run of a job, and what it stored.
 //!
 //! `pending → running → completed | completed_with_errors | failed | cancelled`, `skipped` straight from `pending`, and
-//! `expired` once retention removed what a completed one stored. `running → pending` is a retry that waits.
+//! `expired` once retention or its owner had removed what a completed one stored. `running → pending` is a retry that waits.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -39,7 +39,7 @@ pub enum Status {
     Cancelled,
     /// Never ran; `skip_reason` tells why.
     Skipped,
-    /// Was completed; retention has removed its objects.
+    /// Was completed; retention or its owner had its objects removed.
     Expired,
 }
 
@@ -117,6 +117,27 @@ pub struct Failure {
     pub message: String,
 }
 
+/// The longest message of a failure, bytes.
+pub const MAX_FAILURE_BYTES: usize = 4 * 1024;
+
+impl Failure {
+    /// The same with a message that fits into its record; the log has all of it.
+    #[must_use]
+    pub fn clipped(self) -> Self {
+        Self { message: clipped(self.message, MAX_FAILURE_BYTES), ..self }
+    }
+}
+
+/// Text cut to at most so many bytes, between two characters.
+fn clipped(mut text: String, max_bytes: usize) -> String {
+    const MARK: &str = " …";
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes - MARK.len()));
+        text.push_str(MARK);
+    }
+    text
+}
+
 /// One stored object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
@@ -158,6 +179,21 @@ pub struct Outcome {
 
 /// How many source errors a backup keeps; the log has them all.
 pub const MAX_SOURCE_ERRORS: usize = 50;
+/// The longest of them, bytes.
+pub const MAX_SOURCE_ERROR_BYTES: usize = 2 * 1024;
+/// How many files a backup can have: more do not fit into its record.
+pub const MAX_FILES: usize = 100;
+
+impl Outcome {
+    /// The same with source errors that fit into the record; `None` when it has more files than do.
+    #[must_use]
+    pub fn clipped(mut self) -> Option<Self> {
+        self.source_errors.truncate(MAX_SOURCE_ERRORS);
+        self.source_errors =
+            self.source_errors.into_iter().map(|error| clipped(error, MAX_SOURCE_ERROR_BYTES)).collect();
+        (self.files.len() <= MAX_FILES).then_some(self)
+    }
+}
 
 /// One run of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -197,6 +233,9 @@ pub struct Backup {
     /// Set when its owner asked to stop it; the holder sees it at its next heartbeat.
     #[serde(default)]
     pub cancel_requested: bool,
+    /// Since when it is being deleted: its objects go, and then its record.
+    #[serde(default)]
+    pub deletion_requested_at: Option<Timestamp>,
     /// When it was recorded.
     pub created_at: Timestamp,
     /// When its first attempt began.
@@ -240,6 +279,17 @@ impl Backup {
     pub fn ended(&self, status: Status, now: Timestamp) -> Self {
         Self { status, lease_until: None, retry_at: None, completed_at: Some(now), ..self.clone() }
     }
+
+    /// The backup as it is from the moment on that its objects go: it no longer says that it can be restored.
+    #[must_use]
+    pub fn being_deleted(&self, now: Timestamp) -> Self {
+        let next = match self.status {
+            Status::Pending | Status::Running => self.ended(Status::Cancelled, now),
+            Status::Completed | Status::CompletedWithErrors => Self { status: Status::Expired, ..self.clone() },
+            Status::Failed | Status::Cancelled | Status::Skipped | Status::Expired => self.clone(),
+        };
+        Self { deletion_requested_at: self.deletion_requested_at.or(Some(now)), ..next }
+    }
 }
 
 /// How far a running attempt is. Kept beside the backup, written every few seconds.
@@ -255,4 +305,17 @@ pub struct Progress {
     pub bytes_per_second: u64,
     /// When this was measured.
     pub at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(clipped("short".to_owned(), 10), "short");
+        assert_eq!(clipped("ääääääääää".to_owned(), 11), "äää …");
+        let failure = Failure { kind: "source".to_owned(), message: "€".repeat(10_000) }.clipped();
+        assert!(failure.message.len() <= MAX_FAILURE_BYTES && failure.message.ends_with("€ …"));
+    }
 }

@@ -1,9 +1,20 @@
-//! A check: a question that the worker answers about a server or a storage.
+//! A check: a question that the worker answers about a server, a proxy or a storage.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// What can be checked, by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// A server: can it be logged in to, and what is there?
+    Server(u64),
+    /// A proxy: can it be logged in to, and does it let connections through?
+    Proxy(u64),
+    /// A storage: can it be written, read and deleted from?
+    Storage(u64),
+}
 
 /// How far a check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +28,7 @@ pub enum CheckStatus {
     Failed,
 }
 
-/// The last check of a server or a storage.
+/// The last check of a server, a proxy or a storage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// Identifies this check: an answer to an older one is dropped.
@@ -29,7 +40,7 @@ pub struct Check {
     /// When the worker answered.
     #[serde(default)]
     pub finished_at: Option<Timestamp>,
-    /// The step that failed: `connect`, `host_key`, `login`, `write`, `read`, `delete` ….
+    /// The step that failed: `connect`, `host_key`, `login`, `forwarding`, `write`, `read`, `delete` ….
     #[serde(default)]
     pub failed_step: Option<String>,
     /// What failed and what to do; holds no secret.
@@ -52,7 +63,7 @@ pub struct CheckOutcome {
 /// The step that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckFailure {
-    /// `connect`, `host_key`, `login`, `write`, `read`, `delete` ….
+    /// `connect`, `host_key`, `login`, `forwarding`, `write`, `read`, `delete` ….
     pub step: String,
     /// What failed and what to do; holds no secret.
     pub message: String,

@@ -57,12 +57,22 @@ pub struct Job {
     pub storages: Vec<JobStorage>,
     /// When it runs; may be empty.
     pub schedules: Vec<Schedule>,
+    /// Which public key its backups are encrypted to; `None` leaves them in the clear.
+    #[serde(default)]
+    pub encryption_key_id: Option<u64>,
+    /// Which jump host leads to where the dump runs; `None` goes straight.
+    #[serde(default)]
+    pub proxy_id: Option<u64>,
     /// Since when no schedule fires; `None` while it is active.
     #[serde(default)]
     pub paused_at: Option<Timestamp>,
     /// When a backup of it last started. Written by runs, never by edits.
     #[serde(default)]
     pub last_ran_at: Option<Timestamp>,
+    /// Bytes that its last good backup stored in each of its storages; `None` before the first. Written by runs, never by
+    /// edits, and an estimate: it stays when that backup goes.
+    #[serde(default)]
+    pub last_stored_bytes: Option<u64>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its owner last changed it.
@@ -76,6 +86,22 @@ impl Job {
     pub fn active_schedule(&self, id: u64) -> Option<&Schedule> {
         let fires = |schedule: &&Schedule| schedule.id == id && schedule.status == ScheduleStatus::Active;
         self.schedules.iter().find(fires).filter(|_| self.paused_at.is_none())
+    }
+
+    /// What a copy of it is called.
+    pub fn name_of_copy(&self) -> String {
+        format!("Copy of {}", self.name).chars().take(MAX_NAME_CHARS).collect()
+    }
+
+    /// Its next `count` runs strictly after `after` over all schedules that fire, the soonest first.
+    pub fn next_runs(&self, after: Timestamp, count: usize) -> Vec<(Timestamp, &Schedule)> {
+        let active = self.schedules.iter().filter_map(|schedule| self.active_schedule(schedule.id));
+        let runs =
+            active.flat_map(|schedule| schedule.next_runs(after, count).into_iter().map(move |at| (at, schedule)));
+        let mut runs: Vec<_> = runs.collect();
+        runs.sort_by_key(|(at, schedule)| (*at, schedule.id));
+        runs.truncate(count);
+        runs
     }
 }
 
@@ -98,13 +124,20 @@ pub struct JobInput {
     pub storage: Option<Value>,
     /// A list of what [`ScheduleInput`] holds: replaces all. One with an `id` changes that schedule.
     pub schedules: Option<Value>,
-    /// Not taken yet: a backup that its owner believes to be encrypted must not be made in the clear.
+    /// The public key to encrypt to; `null` takes it away.
+    #[serde(deserialize_with = "given")]
     pub encryption_key_id: Option<Value>,
-    /// Not taken yet.
+    /// The jump host to go through; `null` takes it away.
+    #[serde(deserialize_with = "given")]
     pub proxy_id: Option<Value>,
     /// Everything else that was sent: each is a fault.
     #[serde(flatten)]
     pub others: Map<String, Value>,
+}
+
+/// A member that was sent, be it `null`.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// What an input says, as far as it can be read. Nothing of it may be used while `faults` holds any.
@@ -120,6 +153,10 @@ pub struct JobChange {
     pub storages: Option<Vec<(usize, JobStorage)>>,
     /// When it runs; a new schedule has the id 0 until it is numbered.
     pub schedules: Option<Vec<Schedule>>,
+    /// Which public key backups are encrypted to; `Some(None)` is none.
+    pub encryption_key_id: Option<Option<u64>>,
+    /// Which jump host leads to where the dump runs; `Some(None)` is none.
+    pub proxy_id: Option<Option<u64>>,
     /// What was found wrong, by field.
     pub faults: FieldErrors,
 }
@@ -163,12 +200,10 @@ impl JobInput {
         let compute = self.compute(&mut fields);
         let storages = self.storages(&mut fields);
         let schedules = self.schedules(&mut fields, before.map_or(&[], |job| &job.schedules));
-        for (field, value) in [("encryption_key_id", &self.encryption_key_id), ("proxy_id", &self.proxy_id)] {
-            if present(value.as_ref()).is_some() {
-                fields.refuse::<()>(field, "is not available; leave it out");
-            }
-        }
-        JobChange { name, recipe, compute, storages, schedules, faults: fields.faults }
+        let encryption_key_id = link(&mut fields, "encryption_key_id", self.encryption_key_id.as_ref());
+        let proxy_id = link(&mut fields, "proxy_id", self.proxy_id.as_ref());
+        let faults = fields.faults;
+        JobChange { name, recipe, compute, storages, schedules, encryption_key_id, proxy_id, faults }
     }
 
     fn recipe(&self, fields: &mut FieldReader, before: Option<&Job>) -> Option<Recipe> {
@@ -271,6 +306,14 @@ fn storage(fields: &mut FieldReader, index: usize, entry: &Value) -> Option<JobS
         given => fields.integer(&priority_field, given, 1..=MAX_PRIORITY),
     };
     Some(JobStorage { storage_id: storage_id?, priority: u32::try_from(priority?).ok()? })
+}
+
+/// The id of what a job can do without: `null` takes it away.
+fn link(fields: &mut FieldReader, field: &str, value: Option<&Value>) -> Option<Option<u64>> {
+    match value {
+        Some(Value::Null) => Some(None),
+        value => fields.id(field, value).map(Some),
+    }
 }
 
 fn schedule(fields: &mut FieldReader, path: &str, entry: &Value, before: &[Schedule]) -> Option<Schedule> {
@@ -382,8 +425,8 @@ mod tests {
             ("schedules", json!([{"order": 1, "schedule_order": 1}]), "schedules.0"),
             ("schedules", json!([{}, {"frequency": "h24"}]), "schedules.1"),
             ("schedules", json!(vec![json!({}); 11]), "schedules"),
-            ("encryption_key_id", json!(481), "encryption_key_id"),
-            ("proxy_id", json!(13), "proxy_id"),
+            ("encryption_key_id", json!("gpg"), "encryption_key_id"),
+            ("proxy_id", json!(0), "proxy_id"),
         ];
         for (field, value, expected) in cases {
             assert_eq!(told(&with(field, value.clone())), [expected], "{field} {value}");
@@ -410,8 +453,11 @@ mod tests {
             compute: change.compute.unwrap(),
             storages: change.storages_by_priority().unwrap(),
             schedules: schedules.collect(),
+            encryption_key_id: None,
+            proxy_id: None,
             paused_at: None,
             last_ran_at: None,
+            last_stored_bytes: None,
             created_at: at,
             updated_at: at,
             revision: 1,
@@ -425,6 +471,36 @@ mod tests {
         let change = input(json!({"recipe_id": 28, "name": "", "schedules": []})).read_change(&job());
         assert_eq!(told(&change), ["recipe_id"]);
         assert_eq!((change.name, change.schedules), (None, Some(vec![])));
+    }
+
+    #[test]
+    fn null_takes_a_key_away_and_nothing_leaves_it() {
+        let read = |body| {
+            let change = input(body).read_change(&job());
+            assert_eq!(told(&change), [""; 0]);
+            (change.encryption_key_id, change.proxy_id)
+        };
+        assert_eq!(read(json!({"encryption_key_id": null, "proxy_id": "13"})), (Some(None), Some(Some(13))));
+        assert_eq!(read(json!({"encryption_key_id": "", "name": "x"})), (None, None));
+        assert_eq!(input(json!({"encryption_key_id": null})).read_new().encryption_key_id, Some(None));
+    }
+
+    #[test]
+    fn next_runs_are_those_of_all_schedules_that_fire() {
+        let schedule = |id, cron: &str| {
+            let input: ScheduleInput = serde_json::from_value(json!({"cron": cron})).unwrap();
+            Schedule::create(id, &input).unwrap()
+        };
+        let paused = Schedule { status: ScheduleStatus::Paused, ..schedule(3, "* * * * *") };
+        let job = Job { schedules: vec![schedule(2, "0 * * * *"), schedule(1, "0 */2 * * *"), paused], ..job() };
+        let after: Timestamp = "2026-03-01T00:30:00Z".parse().unwrap();
+        let told = |runs: Vec<(Timestamp, &Schedule)>| -> Vec<(String, u64)> {
+            runs.into_iter().map(|(at, schedule)| (at.to_string(), schedule.id)).collect()
+        };
+        let expected = [("01", 2), ("02", 1), ("02", 2), ("03", 2)];
+        let expected = expected.map(|(hour, id)| (format!("2026-03-01T{hour}:00:00Z"), id));
+        assert_eq!(told(job.next_runs(after, 4)), expected);
+        assert_eq!(Job { paused_at: Some(after), ..job.clone() }.next_runs(after, 4), []);
     }
 
     #[test]

@@ -59,6 +59,15 @@ pub enum Task {
         /// Which check.
         check: Uuid,
     },
+    /// Connect to a proxy and report.
+    CheckProxy {
+        /// Whose proxy.
+        account: AccountId,
+        /// Which proxy.
+        proxy: u64,
+        /// Which check.
+        check: Uuid,
+    },
     /// Probe a storage and report.
     CheckStorage {
         /// Whose storage.
@@ -83,6 +92,22 @@ pub enum Task {
         account: AccountId,
         /// Which job.
         job: Uuid,
+    },
+    /// Delete all backups of a job that began before an instant, which the table tells.
+    DeleteBackups {
+        /// Whose job.
+        account: AccountId,
+        /// Which job.
+        job: Uuid,
+    },
+    /// Delete a backup's objects and then its record.
+    DeleteBackup {
+        /// Whose job.
+        account: AccountId,
+        /// Which job.
+        job: Uuid,
+        /// Which backup.
+        backup: Uuid,
     },
     /// Walk a bucket for objects and uploads that no record names.
     SweepStorage {

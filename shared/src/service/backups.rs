@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
-use crate::aws::table::{BackupFilter, Cursor, IdempotencyKey, Order};
+use crate::aws::table::{BackupFilter, IdempotencyKey, KeyUse, Order, Window};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Progress, Status};
 use crate::domain::slot::Tags;
@@ -15,6 +15,15 @@ use crate::error::{Error, Result};
 
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_HOURS: i64 = 24;
+
+/// An `Idempotency-Key` and the body that it came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idempotency<'a> {
+    /// The key, as its sender chose it.
+    pub key: &'a str,
+    /// The body, in a form that does not depend on how it was written.
+    pub body: &'a str,
+}
 
 /// A backup and how far it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,16 +68,16 @@ impl std::fmt::Display for LogPosition {
 
 impl Service {
     /// Records a backup of a job and asks a worker to run it. An idempotency key that was seen in the last 24 hours answers
-    /// what it started then. A conflict while a backup of the job is running.
+    /// what it started then, and is refused with another body. A conflict while a backup of the job is running.
     pub async fn start_backup(
         &self,
         account: &AccountId,
         job: Uuid,
         tags: Tags,
-        idempotency_key: Option<&str>,
+        idempotency: Option<Idempotency<'_>>,
     ) -> Result<Backup> {
         let job = self.job(account, job).await?;
-        let key = idempotency_key.map(|text| self.idempotency_key(text));
+        let key = idempotency.map(|sent| self.idempotency_key(sent));
         for _ in 0..TRIES {
             if let Some(started) = self.started_before(account, job.id, key.as_ref()).await? {
                 return Ok(started);
@@ -88,12 +97,13 @@ impl Service {
         Err(contended())
     }
 
-    fn idempotency_key(&self, text: &str) -> IdempotencyKey {
+    fn idempotency_key(&self, sent: Idempotency<'_>) -> IdempotencyKey {
+        let sha256 = |text: &str| hex::encode(digest(&SHA256, text.as_bytes()));
         let expires_at = self.clock.now() + SignedDuration::from_hours(IDEMPOTENCY_HOURS);
-        IdempotencyKey { sha256: hex::encode(digest(&SHA256, text.as_bytes())), expires_at }
+        IdempotencyKey { sha256: sha256(sent.key), body_sha256: sha256(sent.body), expires_at }
     }
 
-    /// What the key started; a conflict when that was deleted since.
+    /// What the key started; a conflict when that was deleted since, a fault of the key when it came with another body.
     async fn started_before(
         &self,
         account: &AccountId,
@@ -101,7 +111,14 @@ impl Service {
         key: Option<&IdempotencyKey>,
     ) -> Result<Option<Backup>> {
         let Some(key) = key else { return Ok(None) };
-        let Some(id) = self.aws.table.started_by(account, job, key, self.clock.now()).await? else { return Ok(None) };
+        let id = match self.aws.table.started_by(account, job, key, self.clock.now()).await? {
+            KeyUse::New => return Ok(None),
+            KeyUse::Started(id) => id,
+            KeyUse::OtherBody => {
+                let message = "came with another body within the last 24 hours; send another key";
+                return Err(Error::invalid("Idempotency-Key", message));
+            }
+        };
         let found = self.aws.table.backup(account, job, id).await?;
         let deleted = || Error::conflict("this idempotency key started a backup that was deleted; send another key");
         found.map(Some).ok_or_else(deleted)
@@ -111,6 +128,14 @@ impl Service {
     pub async fn backup(&self, account: &AccountId, id: Uuid) -> Result<Backup> {
         let job = self.aws.table.job_of_backup(account, id).await?.ok_or_else(|| Error::not_found("backup"))?;
         self.aws.table.backup(account, job, id).await?.ok_or_else(|| Error::not_found("backup"))
+    }
+
+    /// Stops a backup and answers it as it is then: `cancelled` if it waited, still `running` if its worker has to stop it
+    /// first. A conflict when it has ended.
+    pub async fn cancel(&self, account: &AccountId, id: Uuid) -> Result<BackupDetail> {
+        let backup = self.backup(account, id).await?;
+        self.cancel_backup(account, backup.job, id).await?;
+        self.backup_detail(account, id).await
     }
 
     /// One backup and how far it is.
@@ -124,29 +149,25 @@ impl Service {
         self.aws.table.progress(&backup.account, backup.id).await
     }
 
-    /// One page of a job's backups: at most `limit`. With a filter that few pass it can be short, and still have a next page.
+    /// One page of a job's backups. With times under a sort that they do not bound it can be short, and still have a next
+    /// page.
     pub async fn list_backups(
         &self,
         account: &AccountId,
         job: Uuid,
         filter: &BackupFilter,
         order: Order,
-        limit: i32,
-        after: Option<&Cursor>,
+        window: &Window,
     ) -> Result<Listing<BackupDetail>> {
-        let page =
-            self.aws.table.find_backups(account, job, order, limit, after, |backup| filter.passes(backup)).await?;
-        let total = match *filter == BackupFilter::default() {
-            true => Some(self.aws.table.total_backups(account, job).await?),
-            false => None,
-        };
+        let tally = self.aws.table.tally(account, job).await?;
+        let page = self.aws.table.filter_backups(account, job, filter, &tally, order, window).await?;
         let mut records = Vec::with_capacity(page.records.len());
         for backup in page.records {
             // At most one backup of a job runs, so a page costs at most one more read.
             let progress = if backup.status == Status::Running { self.progress_of(&backup).await? } else { None };
             records.push(BackupDetail { backup, progress });
         }
-        Ok(Listing { records, next: page.next, total })
+        Ok(Listing { records, next: page.next, total: tally.count(filter) })
     }
 
     /// What a backup's log holds after `position`; at most so much that it must be asked again until it is complete.

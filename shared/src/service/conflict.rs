@@ -15,12 +15,27 @@ pub(super) const MAX_NAMED: usize = 5;
 
 /// A thing that cannot go or change because others use it.
 pub(super) fn in_use(what: &str, user: &str, names: &[String]) -> Error {
-    let mut named: Vec<&str> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
+    in_use_by(what, &[(user, names)])
+}
+
+/// The same where users can be of several kinds; a kind without names is passed over.
+pub(super) fn in_use_by(what: &str, users: &[(&str, &[String])]) -> Error {
+    let users = users.iter().filter(|(_, names)| !names.is_empty());
+    let users: Vec<_> = users.map(|(kind, names)| format!("the {}", named(kind, names))).collect();
+    Error::conflict(format!("the {what} is used by {}", users.join(" and ")))
+}
+
+fn named(kind: &str, names: &[String]) -> String {
+    let kind = match (names.len(), kind.strip_suffix('y')) {
+        (1, _) => kind.to_owned(),
+        (_, Some(stem)) => format!("{stem}ies"),
+        (_, None) => format!("{kind}s"),
+    };
+    let mut shown: Vec<&str> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
     if names.len() > MAX_NAMED {
-        named.push("others");
+        shown.push("others");
     }
-    let plural = if names.len() == 1 { "" } else { "s" };
-    Error::conflict(format!("the {what} is used by the {user}{plural} {}", named.join(", ")))
+    format!("{kind} {}", shown.join(", "))
 }
 
 /// A thing that no visible job uses, but that the objects of a deleted one still hold.
@@ -47,5 +62,9 @@ mod tests {
         assert_eq!(in_use("server", "job", &names(1)).message, "the server is used by the job job 1");
         assert_eq!(in_use("server", "job", &names(2)).message, "the server is used by the jobs job 1, job 2");
         assert!(in_use("server", "job", &names(6)).message.ends_with("job 5, others"));
+        let both = in_use_by("SSH key", &[("server", &names(1)), ("proxy", &names(2))]).message;
+        assert_eq!(both, "the SSH key is used by the server job 1 and the proxies job 1, job 2");
+        let one = in_use_by("SSH key", &[("server", &[]), ("proxy", &names(1))]).message;
+        assert_eq!(one, "the SSH key is used by the proxy job 1");
     }
 }

@@ -1,7 +1,7 @@
 //! Downloads: links that work with a plain GET for an hour, and what they lead to.
 //!
 //! A link's last segment is a ticket: account, token, backup, file and expiry under an HMAC, so that nothing is stored
-//! for it. A new sealing key voids every ticket.
+//! for it. A sealing key that is taken away voids the tickets that it signed.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -64,7 +64,9 @@ impl Service {
     pub fn download_url(&self, token_id: u64, backup: &Backup, file: &File) -> Result<String> {
         let (account, backup, file) = (backup.account.clone(), backup.id, file.id);
         let ticket = Ticket { account, token_id, backup, file, expires_at: self.clock.now() + TICKET_LIFE };
-        let text = ticket.sign(&self.ticket_key()?);
+        let newest =
+            self.ticket_keys()?.into_iter().next().ok_or_else(|| Error::internal("there is no sealing key"))?;
+        let text = ticket.sign(&newest);
         Ok(format!("{}/v1/downloads/{text}", self.config.public_url))
     }
 
@@ -74,7 +76,7 @@ impl Service {
     /// [`ErrorKind::Forbidden`] for a ticket that is altered or has expired, [`ErrorKind::NotFound`] when the backup is
     /// gone or stores nothing.
     pub async fn redeem(&self, ticket: &str, reading: Reading, holder: Holder) -> Result<Url> {
-        let ticket = Ticket::verify(ticket, &self.ticket_key()?, self.clock.now())?;
+        let ticket = Ticket::verify(ticket, &self.ticket_keys()?, self.clock.now())?;
         let backup = self.stored_backup(&ticket).await?;
         let place = backup.files.iter().position(|file| file.id == ticket.file).ok_or_else(gone)?;
         for copy in &backup.copies {
@@ -115,8 +117,9 @@ impl Service {
         }
     }
 
-    fn ticket_key(&self) -> Result<hmac::Key> {
-        ticket_key(&self.config.sealing_key)
+    /// What tickets are signed with, the newest first.
+    fn ticket_keys(&self) -> Result<Vec<hmac::Key>> {
+        self.config.sealing_keys.iter().map(|(_, master)| ticket_key(master)).collect()
     }
 }
 
@@ -160,13 +163,14 @@ impl Ticket {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn verify(text: &str, key: &hmac::Key, now: Timestamp) -> Result<Self> {
+    fn verify(text: &str, keys: &[hmac::Key], now: Timestamp) -> Result<Self> {
         let refused = |message: &str| Error::new(ErrorKind::Forbidden, message);
         let altered =
             || refused("this download link is not valid; copy the whole of it, or list the backup for a new one");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| altered())?;
         let (signed, tag) = bytes.split_last_chunk::<32>().ok_or_else(altered)?;
-        hmac::verify(key, signed, tag).map_err(|_| altered())?;
+        let is_ours = keys.iter().any(|key| hmac::verify(key, signed, tag).is_ok());
+        is_ours.then_some(()).ok_or_else(altered)?;
         let ticket = Self::read(signed).ok_or_else(altered)?;
         if ticket.expires_at <= now {
             return Err(refused("this download link has expired; list the backup for a new one"));
@@ -212,8 +216,8 @@ mod tests {
     fn a_ticket_reads_back_until_it_expires() {
         let key = ticket_key(&SealingKey([7; 32])).unwrap();
         let text = ticket().sign(&key);
-        assert_eq!(Ticket::verify(&text, &key, at(999)).unwrap(), ticket());
-        let expired = Ticket::verify(&text, &key, at(1_000)).unwrap_err();
+        assert_eq!(Ticket::verify(&text, std::slice::from_ref(&key), at(999)).unwrap(), ticket());
+        let expired = Ticket::verify(&text, std::slice::from_ref(&key), at(1_000)).unwrap_err();
         assert_eq!(expired.kind, ErrorKind::Forbidden);
         assert!(expired.message.contains("expired"));
     }
@@ -225,13 +229,14 @@ mod tests {
         for place in 0..bytes.len() {
             let mut altered = bytes.clone();
             altered[place] ^= 1;
-            let error = Ticket::verify(&URL_SAFE_NO_PAD.encode(altered), &key, at(0)).unwrap_err();
+            let error =
+                Ticket::verify(&URL_SAFE_NO_PAD.encode(altered), std::slice::from_ref(&key), at(0)).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Forbidden, "{place}");
         }
         for text in ["", "x", "!", &URL_SAFE_NO_PAD.encode(&bytes[1..])] {
-            assert!(Ticket::verify(text, &key, at(0)).is_err(), "{text}");
+            assert!(Ticket::verify(text, std::slice::from_ref(&key), at(0)).is_err(), "{text}");
         }
         let other = ticket_key(&SealingKey([8; 32])).unwrap();
-        assert!(Ticket::verify(&ticket().sign(&other), &key, at(0)).is_err());
+        assert!(Ticket::verify(&ticket().sign(&other), std::slice::from_ref(&key), at(0)).is_err());
     }
 }

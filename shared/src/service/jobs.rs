@@ -1,14 +1,12 @@
 //! Jobs: what their owner does with them. Their runs are in [`super::runs`].
 
-use std::collections::HashSet;
-
-use jiff::Timestamp;
+use futures::future::try_join;
 use uuid::Uuid;
 
 use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
-use crate::aws::table::{Cursor, DeletedJob, Noun, Order, SortBy};
+use crate::aws::table::{DeletedJob, JobFilter, Key, Noun, Order, Records, SortBy, Tally, Window, Written, keys};
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
@@ -20,16 +18,10 @@ use crate::domain::storage::Storage;
 use crate::error::{Error, FieldErrors, Result};
 
 /// How many of its newest backups a job shows.
-const LAST_BACKUPS: i32 = 3;
+const LAST_BACKUPS: usize = 3;
 
-/// Which jobs a listing answers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobFilter {
-    /// Only of servers with exactly this host.
-    pub host: Option<String>,
-    /// Only those that were changed at this instant or later.
-    pub modified_since: Option<Timestamp>,
-}
+/// How many servers with one host a list of their jobs joins.
+const MAX_SERVERS_OF_HOST: usize = 100;
 
 /// A job and what it refers to.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,23 +56,63 @@ impl Service {
             compute,
             storages,
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
+            encryption_key_id: change.encryption_key_id.flatten(),
+            proxy_id: change.proxy_id.flatten(),
             paused_at: None,
             last_ran_at: None,
+            last_stored_bytes: None,
             created_at: now,
             updated_at: now,
             revision: 1,
         };
-        let watches = self.watches_of(None, &job).await?;
         for _ in 0..TRIES {
-            if self.aws.table.create_job(&job, &watches).await?.is_yes() {
-                self.apply_outbox_of(&job, &[]).await;
+            if self.put_new_job(&job).await?.is_yes() {
                 return Ok(job);
             }
-            // A server or storage that went meanwhile is named; anything else was another writer.
+            // What it names and went meanwhile is told; anything else was another writer.
             self.checked(account, input.read_new()).await?;
             pause().await;
         }
         Err(contended())
+    }
+
+    /// Makes a job like another one: the same source, storages, key and proxy, and schedules of its own like the other's. It
+    /// starts paused, so that nothing is backed up twice unasked. Without a `name` it is called a copy of the other.
+    pub async fn clone_job(&self, account: &AccountId, id: Uuid, name: Option<String>) -> Result<Job> {
+        for _ in 0..TRIES {
+            let seen = self.job(account, id).await?;
+            let now = self.clock.now();
+            let schedules = seen.schedules.iter().map(|schedule| Schedule { id: 0, ..schedule.clone() }).collect();
+            let job = Job {
+                id: Uuid::new_v4(),
+                number: self.aws.table.next_number(account, Noun::Job).await?,
+                name: name.clone().unwrap_or_else(|| seen.name_of_copy()),
+                schedules: self.numbered(account, schedules).await?,
+                paused_at: Some(now),
+                last_ran_at: None,
+                last_stored_bytes: None,
+                created_at: now,
+                updated_at: now,
+                revision: 1,
+                ..seen
+            };
+            if self.put_new_job(&job).await?.is_yes() {
+                return Ok(job);
+            }
+            // Something that the other one named went meanwhile, and it changed with it.
+            pause().await;
+        }
+        Err(contended())
+    }
+
+    /// Puts a new job and then its schedules in Scheduler; `No` when something that it names is gone.
+    async fn put_new_job(&self, job: &Job) -> Result<Written> {
+        let watches = self.watches_of(None, job).await?;
+        let written = self.aws.table.create_job(job, &watches).await?;
+        if written.is_yes() {
+            self.apply_outbox_of(job, &[]).await;
+        }
+        Ok(written)
     }
 
     /// One job.
@@ -111,6 +143,8 @@ impl Service {
                 compute: change.compute.unwrap_or(seen.compute),
                 storages: storages.unwrap_or_else(|| seen.storages.clone()),
                 schedules,
+                encryption_key_id: change.encryption_key_id.unwrap_or(seen.encryption_key_id),
+                proxy_id: change.proxy_id.unwrap_or(seen.proxy_id),
                 ..seen.clone()
             };
             if let Some(job) = self.replace_job(&seen, next).await? {
@@ -174,51 +208,64 @@ impl Service {
         Err(changed_meanwhile())
     }
 
-    /// One page of jobs: at most `limit`. With a filter that few pass it can be short, and still have a next page.
+    /// One page of jobs. With `modified_since` under another sort it can be short, and still have a next page.
     pub async fn list_jobs(
         &self,
         account: &AccountId,
         filter: &JobFilter,
         order: Order,
-        limit: i32,
-        after: Option<&Cursor>,
+        window: &Window,
     ) -> Result<Listing<Job>> {
         let servers = match &filter.host {
             Some(host) => Some(self.servers_with_host(account, host).await?),
             None => None,
         };
-        let passes = |job: &Job| {
-            let Compute::Server { server_id } = job.compute;
-            servers.as_ref().is_none_or(|servers| servers.contains(&server_id))
-                && filter.modified_since.is_none_or(|since| job.updated_at >= since)
+        let table = &self.aws.table;
+        let page = table.filter_jobs(account, servers.as_deref(), filter.modified_since, order, window);
+        let total = async {
+            match (&servers, filter.modified_since) {
+                (_, Some(_)) => Ok(None),
+                (Some(servers), None) => table.total_jobs_of(account, servers).await.map(Some),
+                (None, None) => table.total_jobs(account).await.map(Some),
+            }
         };
-        let page = self.aws.table.find_jobs(account, order, limit, after, passes).await?;
-        let total = match *filter == JobFilter::default() {
-            true => Some(self.aws.table.total_jobs(account).await?),
-            false => None,
-        };
+        let (page, total) = try_join(page, total).await?;
         Ok(Listing { records: page.records, next: page.next, total })
     }
 
     /// A job with what it refers to.
     pub async fn job_detail(&self, job: Job) -> Result<JobDetail> {
-        let account = &job.account;
-        let Compute::Server { server_id } = job.compute;
-        let server = match self.aws.table.server(account, server_id).await? {
-            Some(server) => self.aws.table.ssh_key(account, server.ssh_key_id).await?.map(|key| (server, key)),
-            None => None,
-        };
-        let mut storages = Vec::with_capacity(job.storages.len());
-        for storage in &job.storages {
-            let found = self.aws.table.storage(account, storage.storage_id).await?;
-            storages.extend(found.map(|found| (found, storage.priority)));
-        }
-        let newest_first = Order { by: SortBy::Created, descending: true };
-        let newest = self.aws.table.find_backups(account, job.id, newest_first, LAST_BACKUPS, None, |_| true).await?;
-        Ok(JobDetail { server, storages, last_backups: newest.records, job })
+        self.job_details(vec![job]).await?.pop().ok_or_else(|| Error::internal("a job has no detail"))
     }
 
-    /// The change, if it can be carried out: what its servers and storages are is looked up, and told with all other faults.
+    /// Jobs of one account with what they refer to, in the same order: what several of them refer to is read once.
+    pub async fn job_details(&self, jobs: Vec<Job>) -> Result<Vec<JobDetail>> {
+        let near = self.aws.table.records(jobs.iter().flat_map(keys_of_job).collect()).await?;
+        let mut drafts = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            drafts.push(Draft::of(job, &near)?);
+        }
+        let far = self.aws.table.records(drafts.iter().flat_map(Draft::keys).collect()).await?;
+        let mut details = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let mut detail = draft.finish(&far)?;
+            if detail.last_backups.len() < LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS))
+            {
+                // One of the newest was deleted: only the list knows which one comes after them.
+                detail.last_backups = self.newest_backups(&draft.job).await?;
+            }
+            details.push(detail);
+        }
+        Ok(details)
+    }
+
+    async fn newest_backups(&self, job: &Job) -> Result<Vec<Backup>> {
+        let newest_first = Order { by: SortBy::Created, descending: true };
+        let limit = i32::try_from(LAST_BACKUPS).map_err(Error::internal)?;
+        Ok(self.aws.table.list_backups(&job.account, job.id, newest_first, limit, None).await?.records)
+    }
+
+    /// The change, if it can be carried out: what it names is looked up, and what is missing is told with all other faults.
     async fn checked(&self, account: &AccountId, mut change: JobChange) -> Result<JobChange> {
         if let Some(Compute::Server { server_id }) = change.compute
             && self.aws.table.server(account, server_id).await?.is_none()
@@ -229,6 +276,16 @@ impl Service {
             if self.aws.table.storage(account, storage.storage_id).await?.is_none() {
                 change.faults.push(format!("storage.{index}.storage_id"), "names no storage of this account");
             }
+        }
+        if let Some(Some(id)) = change.encryption_key_id
+            && !self.aws.table.has(&keys::encryption_key(account, id)).await?
+        {
+            change.faults.push("encryption_key_id", "names no encryption key of this account");
+        }
+        if let Some(Some(id)) = change.proxy_id
+            && !self.aws.table.has(&keys::proxy(account, id)).await?
+        {
+            change.faults.push("proxy_id", "names no proxy of this account");
         }
         let faults: FieldErrors = std::mem::take(&mut change.faults);
         Ok(faults.check(change)?)
@@ -248,19 +305,65 @@ impl Service {
         Ok(schedules)
     }
 
-    async fn servers_with_host(&self, account: &AccountId, host: &str) -> Result<HashSet<u64>> {
-        let mut found = HashSet::new();
-        let order = Order { by: SortBy::Id, descending: false };
-        let mut after = None;
-        loop {
-            let page = self.aws.table.list_servers(account, order, 100, after.as_ref()).await?;
-            found.extend(page.records.iter().filter(|server| *server.host == *host).map(|server| server.id));
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(found),
-            }
+    async fn servers_with_host(&self, account: &AccountId, host: &str) -> Result<Vec<u64>> {
+        let limit = i32::try_from(MAX_SERVERS_OF_HOST + 1).map_err(Error::internal)?;
+        let found = self.aws.table.servers_with_host(account, host, limit).await?;
+        if found.len() > MAX_SERVERS_OF_HOST {
+            let message = format!("is of more than {MAX_SERVERS_OF_HOST} servers; a list cannot join so many");
+            return Err(Error::invalid("host", message));
         }
+        Ok(found)
     }
+}
+
+/// A job, and what its first reads found.
+struct Draft {
+    job: Job,
+    tally: Tally,
+    server: Option<Server>,
+    storages: Vec<(Storage, u32)>,
+}
+
+impl Draft {
+    fn of(job: Job, near: &Records) -> Result<Self> {
+        let account = &job.account;
+        let Compute::Server { server_id } = job.compute;
+        let server = near.get(&keys::server(account, server_id))?;
+        let mut storages = Vec::with_capacity(job.storages.len());
+        for storage in &job.storages {
+            let found: Option<Storage> = near.get(&keys::storage(account, storage.storage_id))?;
+            storages.extend(found.map(|found| (found, storage.priority)));
+        }
+        Ok(Self { tally: near.tally(account, job.id), server, storages, job })
+    }
+
+    /// What its second reads are for: the key that logs in, and the newest backups.
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        let account = &self.job.account;
+        let ssh_key = self.server.iter().map(|server| keys::ssh_key(account, server.login.ssh_key_id));
+        ssh_key.chain(self.tally.newest.iter().map(|backup| keys::backup(account, self.job.id, *backup)))
+    }
+
+    fn finish(&self, far: &Records) -> Result<JobDetail> {
+        let account = &self.job.account;
+        let server = match &self.server {
+            Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.login.ssh_key_id))?,
+            None => None,
+        };
+        let server = self.server.clone().zip(server);
+        let newest = self.tally.newest.iter().map(|id| far.get::<Backup>(&keys::backup(account, self.job.id, *id)));
+        let mut last_backups = newest.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
+        last_backups.sort_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));
+        Ok(JobDetail { server, storages: self.storages.clone(), last_backups, job: self.job.clone() })
+    }
+}
+
+/// What is read first of a job's surroundings.
+fn keys_of_job(job: &Job) -> Vec<Key> {
+    let account = &job.account;
+    let Compute::Server { server_id } = job.compute;
+    let storages = job.storages.iter().map(|storage| keys::storage(account, storage.storage_id));
+    storages.chain([keys::server(account, server_id), keys::backup_tally(account, job.id)]).collect()
 }
 
 pub(super) fn changed_meanwhile() -> Error {

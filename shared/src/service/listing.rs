@@ -10,7 +10,7 @@ pub struct Listing<T> {
     pub records: Vec<T>,
     /// Where the next page begins; `None` on the last one.
     pub next: Option<Cursor>,
-    /// How many there are on all pages; `None` for a filtered list, which nobody counts.
+    /// How many there are on all pages; `None` when the list is filtered by what nobody counts.
     pub total: Option<u64>,
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Service;
 use super::runs::{lost_worker, waiting};
-use crate::aws::table::{DeletedJob, Due, Fence, MISSED_AFTER_SECS, OutboxRow, Sweep, Watch};
+use crate::aws::table::{DeletedJob, Due, Fence, MISSED_AFTER_SECS, OutboxRow, Purge, Sweep, Watch};
 use crate::domain::backup::{Backup, Failure, LEASE_GRACE_SECS, MAX_ATTEMPTS, SkipReason, Status};
 use crate::domain::job::Job;
 use crate::domain::message::{Message, Task};
@@ -38,7 +38,7 @@ pub struct Report {
     pub slots_missed: usize,
     /// Messages that no worker could handle.
     pub dead_letters: usize,
-    /// Deleted jobs whose objects were asked to be deleted again.
+    /// Deletions that were asked for again: of jobs, of all backups of one, of single backups.
     pub deletions_resent: usize,
     /// Storages that were asked to be walked for objects that no record names.
     pub sweeps_sent: usize,
@@ -129,7 +129,8 @@ impl Service {
         let mut missed = 0;
         for slot in &slots {
             let id = Slot::new(schedule.id, *slot).backup_id(job.id);
-            if self.aws.table.backup(&job.account, job.id, id).await?.is_some() {
+            let table = &self.aws.table;
+            if table.backup(&job.account, job.id, id).await?.is_some() || table.was_deleted(&job.account, id).await? {
                 continue;
             }
             missed += 1;
@@ -209,7 +210,15 @@ impl Service {
         for job in &deleted {
             self.ask_to_delete(job).await?;
         }
-        Ok(deleted.len())
+        let purges: Vec<Purge> = self.aws.table.due(Due::Purge, self.clock.now(), BATCH).await?;
+        for purge in &purges {
+            self.ask_to_purge(purge).await?;
+        }
+        let doomed: Vec<Backup> = self.aws.table.due(Due::Deletion, self.clock.now(), BATCH).await?;
+        for backup in &doomed {
+            self.ask_to_delete_backup(backup).await;
+        }
+        Ok(deleted.len() + purges.len() + doomed.len())
     }
 
     /// Asks for each storage to be walked once a day.

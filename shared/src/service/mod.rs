@@ -6,13 +6,17 @@
 mod accounts;
 mod audit_events;
 mod backups;
+mod checks;
 mod conflict;
 mod downloads;
+mod encryption_keys;
 mod idempotency;
 mod jobs;
 mod listing;
+mod logins;
 mod maintenance;
 mod outbox;
+mod proxies;
 mod rates;
 mod ready;
 mod removal;
@@ -27,14 +31,14 @@ mod tokens;
 
 use std::sync::Arc;
 
-pub use backups::{BackupDetail, LogPosition, LogText};
+pub use backups::{BackupDetail, Idempotency, LogPosition, LogText};
 pub use downloads::{Holder, Reading};
 pub use idempotency::{ClaimedCall, KeptAnswer, Repetition};
-pub use jobs::{JobDetail, JobFilter};
+pub use jobs::JobDetail;
 pub use listing::Listing;
 pub use maintenance::Report;
 pub use rates::{WINDOW_SECS, Window};
-pub use removal::Leftover;
+pub use removal::{Doomed, Leftover};
 pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome};
 pub use start::StartError;
 pub use tokens::sha256_hex;

@@ -1,16 +1,26 @@
-//! Removal: what the worker may delete, and how the last trace of a deleted job goes.
+//! Removal: what the worker may delete, and how the last trace of a deleted job or backup goes.
 //!
-//! An object exists only if a backup's record names it, or the attempt that writes it still holds its lease.
+//! An object exists only if a backup's record names it, or the attempt that writes it still holds its lease. A deletion is
+//! recorded first, then its objects go, and the record that leads to them goes last: whichever step dies, what is left
+//! says what there is to do, and maintenance has it done.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::Service;
-use crate::aws::table::{Cursor, DeletedJob, Order, SortBy, Written};
+use super::conflict::{TRIES, contended, pause};
+use crate::aws::table::{Cursor, DeletedJob, Fence, Order, Page, Purge, SortBy, Written};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Status};
+use crate::domain::message::Task;
 use crate::domain::object_key::ObjectKey;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// How long a slot of a deleted backup is remembered, days: its message can come again for as long as SQS keeps one.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const SLOT_REMEMBERED_DAYS: i64 = 15;
+/// How soon a deletion that nothing is heard of is asked for again, minutes.
+const ASK_AGAIN_MINS: i64 = 10;
 
 /// What there is still to do for a deleted job.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +33,84 @@ pub enum Leftover {
     Nothing,
 }
 
+/// What became of the wish to delete a backup.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Doomed {
+    /// Its record says so now: delete its objects, then call [`Service::forget_backup`].
+    Yes(Box<Backup>),
+    /// It is being stopped first: ask again later.
+    Running,
+    /// It is gone already.
+    Gone,
+}
+
 impl Service {
+    /// Has every backup of a job deleted that was recorded until now, and answers how many those are. Those that run are
+    /// cancelled, those that start later are not touched.
+    pub async fn delete_backups(&self, account: &AccountId, job: Uuid) -> Result<u64> {
+        let job = self.job(account, job).await?;
+        let count = self.aws.table.tally(account, job.id).await?.total;
+        let purge = Purge { account: account.clone(), job: job.id, until: self.clock.now() };
+        let _ = self.aws.table.put_purge(&purge).await?;
+        if let Err(error) = self.ask_to_purge(&purge).await {
+            tracing::warn!(error = error.chain(), "a job's backups are left to maintenance to delete");
+        }
+        Ok(count)
+    }
+
+    /// Has a backup deleted. A conflict while it waits or runs. Harmless to repeat.
+    pub async fn delete_backup(&self, account: &AccountId, id: Uuid) -> Result<()> {
+        let seen = self.backup(account, id).await?;
+        if !seen.status.has_ended() {
+            return Err(Error::conflict(format!("the backup is {}; cancel it first", seen.status.as_str())));
+        }
+        if let Doomed::Yes(doomed) = self.doom(&seen).await? {
+            self.ask_to_delete_backup(&doomed).await;
+        }
+        Ok(())
+    }
+
+    /// The wish to delete all backups of a job, for the worker; `None` when there is none, or no such job any more.
+    pub async fn purge(&self, account: &AccountId, job: Uuid) -> Result<Option<Purge>> {
+        match self.aws.table.job(account, job).await? {
+            Some(_) => self.aws.table.purge(account, job).await,
+            // A deleted job takes its backups along.
+            None => Ok(None),
+        }
+    }
+
+    /// One page of the backups that a purge means, the oldest first; whoever asks shows that it is being carried out.
+    pub async fn purged_backups(&self, purge: &Purge, after: Option<&Cursor>) -> Result<Page<Backup>> {
+        let _ = self.aws.table.postpone_purge(purge, self.ask_again_at()).await?;
+        self.aws.table.purged_backups(purge, after).await
+    }
+
+    /// Notes that all backups that a purge meant are gone; `No` when another one was asked for meanwhile.
+    pub async fn end_purge(&self, purge: &Purge) -> Result<Written> {
+        self.aws.table.settle_purge(purge).await
+    }
+
+    /// Makes a backup's record say that it is being deleted, before the first of its objects goes.
+    pub async fn doom(&self, backup: &Backup) -> Result<Doomed> {
+        for _ in 0..TRIES {
+            let found = self.aws.table.backup(&backup.account, backup.job, backup.id).await?;
+            let Some(seen) = found else { return Ok(Doomed::Gone) };
+            if seen.is_held(self.clock.now()) {
+                self.aws.table.request_cancel(&seen).await?;
+                return Ok(Doomed::Running);
+            }
+            if seen.deletion_requested_at.is_some() {
+                return Ok(Doomed::Yes(Box::new(seen)));
+            }
+            let next = seen.being_deleted(self.clock.now());
+            if self.aws.table.save_backup(&next, Fence::Seen(&seen), Vec::new()).await?.is_yes() {
+                return Ok(Doomed::Yes(Box::new(next)));
+            }
+            pause().await;
+        }
+        Err(contended())
+    }
+
     /// Whether an object, or an upload to it, is or may become part of a backup.
     pub async fn is_wanted(&self, key: &ObjectKey) -> Result<bool> {
         let directory = key.directory();
@@ -65,18 +152,41 @@ impl Service {
         Ok(Leftover::Backup(Box::new(backup)))
     }
 
-    /// Removes a backup's record, progress and log. Its objects must be gone.
+    /// Removes a backup's record, progress and log. Its objects must be gone. The slot that it was of makes no other one.
     pub async fn forget_backup(&self, backup: &Backup) -> Result<Written> {
-        self.aws.table.delete_backup(backup).await
+        // A deleted job makes no backups: there, nothing needs to be remembered.
+        let remembered = backup.slot.is_some() && backup.deletion_requested_at.is_some();
+        let until = self.clock.now() + SignedDuration::from_hours(24 * SLOT_REMEMBERED_DAYS);
+        self.aws.table.delete_backup(backup, remembered.then_some(until)).await
     }
 
     /// Asks for a deleted job's objects to be deleted, and sees that it is asked again should that be lost.
     pub(super) async fn ask_to_delete(&self, deleted: &DeletedJob) -> Result<()> {
-        let due_at = self.clock.now() + SignedDuration::from_mins(10);
-        self.aws.table.postpone_deleted_job(deleted, due_at).await?;
+        self.aws.table.postpone_deleted_job(deleted, self.ask_again_at()).await?;
         let (account, job) = (deleted.job.account.clone(), deleted.job.id);
-        self.send_or_warn(crate::domain::message::Task::DeleteJob { account, job }, 0).await;
+        self.send_or_warn(Task::DeleteJob { account, job }, 0).await;
         Ok(())
+    }
+
+    /// The same for all backups of a job.
+    pub(super) async fn ask_to_purge(&self, purge: &Purge) -> Result<()> {
+        let _ = self.aws.table.postpone_purge(purge, self.ask_again_at()).await?;
+        let (account, job) = (purge.account.clone(), purge.job);
+        self.send_or_warn(Task::DeleteBackups { account, job }, 0).await;
+        Ok(())
+    }
+
+    /// The same for one backup, whose record says that it is being deleted.
+    pub(super) async fn ask_to_delete_backup(&self, backup: &Backup) {
+        if let Err(error) = self.aws.table.postpone_deletion(backup, self.ask_again_at()).await {
+            tracing::warn!(error = error.chain(), "a deletion may be asked for twice");
+        }
+        let (account, job) = (backup.account.clone(), backup.job);
+        self.send_or_warn(Task::DeleteBackup { account, job, backup: backup.id }, 0).await;
+    }
+
+    fn ask_again_at(&self) -> Timestamp {
+        self.clock.now() + SignedDuration::from_mins(ASK_AGAIN_MINS)
     }
 }
 

@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::Service;
 use crate::aws::table::{Fence, LogChunk, Noun, Seat, Seats, Written, job_ran, keys};
 use crate::domain::account::AccountId;
-use crate::domain::backup::{Backup, Failure, LEASE_SECS, MAX_ATTEMPTS, Outcome, Progress, SkipReason, Status};
+use crate::domain::backup::{
+    Backup, Failure, LEASE_SECS, MAX_ATTEMPTS, MAX_FILES, Outcome, Progress, SkipReason, Status,
+};
 use crate::domain::job::{Compute, Job};
 use crate::domain::message::{Message, Task};
 use crate::domain::retry::Retry;
@@ -79,7 +81,8 @@ pub enum AfterFailure {
 }
 
 impl Service {
-    /// Records the backup of a due slot and answers its id; `None` when its job or schedule is gone or paused.
+    /// Records the backup of a due slot and answers its id; `None` when its job or schedule is gone or paused, or when
+    /// its owner deleted that backup.
     /// A slot that comes again answers the same id.
     pub async fn record_slot(
         &self,
@@ -91,6 +94,9 @@ impl Service {
         let id = Slot::new(schedule, slot).backup_id(job);
         if self.aws.table.backup(account, job, id).await?.is_some() {
             return Ok(Some(id));
+        }
+        if self.aws.table.was_deleted(account, id).await? {
+            return Ok(None);
         }
         let Some(job) = self.aws.table.job(account, job).await? else { return Ok(None) };
         let Some(due) = job.active_schedule(schedule) else { return Ok(None) };
@@ -132,6 +138,7 @@ impl Service {
             heartbeat_at: None,
             retry_at: None,
             cancel_requested: false,
+            deletion_requested_at: None,
             created_at: self.clock.now(),
             started_at: None,
             completed_at: None,
@@ -149,8 +156,10 @@ impl Service {
             if self.aws.table.create_backup(backup, None).await?.is_yes() {
                 return Ok(());
             }
-            let exists = self.aws.table.backup(&backup.account, backup.job, backup.id).await?.is_some();
-            if exists || self.aws.table.job(&backup.account, backup.job).await?.is_none() {
+            let table = &self.aws.table;
+            let exists = table.backup(&backup.account, backup.job, backup.id).await?.is_some();
+            let deleted = table.was_deleted(&backup.account, backup.id).await?;
+            if exists || deleted || table.job(&backup.account, backup.job).await?.is_none() {
                 return Ok(());
             }
             pause().await;
@@ -214,11 +223,8 @@ impl Service {
             started_at: seen.started_at.or(Some(now)),
             ..seen.clone()
         };
-        let writes = vec![
-            job_seats.replace(&job_key, vec![seat])?,
-            server_seats.replace(&server_key, on_server)?,
-            job_ran(&job, now),
-        ];
+        let mut writes = vec![job_seats.replace(&job_key, vec![seat])?, server_seats.replace(&server_key, on_server)?];
+        writes.extend(job_ran(&job, now));
         match self.aws.table.save_backup(&next, Fence::Seen(seen), writes).await? {
             Written::No => Ok(None),
             Written::Yes => {
@@ -295,10 +301,20 @@ impl Service {
     /// Makes a backup `completed`, with all that was proved, as one write. `false`: the lease was no longer this
     /// worker's, nothing was recorded, and what it stored is for it to delete.
     pub async fn commit(&self, claim: &Claim, outcome: Outcome) -> Result<bool> {
-        let Outcome { status, files, copies, source_errors } = outcome;
+        let fits = outcome.clipped();
+        let Outcome { status, files, copies, source_errors } =
+            fits.ok_or_else(|| Error::internal(format!("a backup has more than {MAX_FILES} files")))?;
         let ended = claim.backup.ended(status, self.clock.now());
+        let stored_bytes = files.iter().map(|file| file.stored_bytes).sum();
         let next = Backup { files, copies, source_errors, failure: None, ..ended };
-        self.end_held(&next).await
+        if !self.end_held(&next).await? {
+            return Ok(false);
+        }
+        // Only an estimate for those who look: the next run notes it again.
+        if let Err(error) = self.aws.table.job_stored(&next.account, next.job, stored_bytes).await {
+            tracing::debug!(error = error.chain(), "how much a job stored could not be noted");
+        }
+        Ok(true)
     }
 
     /// Records that a run was stopped at its owner's wish; `false` as for [`Service::commit`].
@@ -308,7 +324,7 @@ impl Service {
 
     /// Records a failed attempt: it waits for its next one, or is `failed` for good.
     pub async fn fail(&self, claim: &Claim, failure: Failure, retry: Retry) -> Result<AfterFailure> {
-        let now = self.clock.now();
+        let (now, failure) = (self.clock.now(), failure.clipped());
         let attempt = claim.backup.attempt;
         if retry == Retry::Never || attempt >= MAX_ATTEMPTS {
             let next = Backup { failure: Some(failure), ..claim.backup.ended(Status::Failed, now) };
@@ -369,8 +385,12 @@ impl Service {
             }
             let next = seen.ended(Status::Cancelled, self.clock.now());
             if self.aws.table.save_backup(&next, Fence::Seen(&seen), Vec::new()).await?.is_yes() {
+                if seen.attempt > 0 {
+                    self.ask_to_sweep(&seen).await;
+                }
                 return Ok(());
             }
+            pause().await;
         }
         Err(contended())
     }

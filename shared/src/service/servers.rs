@@ -1,16 +1,14 @@
-//! Servers: what their owners say of them, and what the worker finds.
-
-use uuid::Uuid;
+//! Servers: what their owners say of them.
 
 use super::listing::{Listing, check_cursor};
 use super::{Service, conflict};
 use crate::aws::table::{Cursor, Noun, Order, SortBy, keys};
 use crate::domain::account::AccountId;
-use crate::domain::check::{Check, CheckOutcome};
+use crate::domain::check::Checked;
 use crate::domain::job::Compute;
-use crate::domain::message::{Message, Task};
+use crate::domain::login::{HostKey, Login, LoginStatus};
 use crate::domain::revision::Expected;
-use crate::domain::server::{HostKey, NewServer, Server, ServerEdit, ServerStatus};
+use crate::domain::server::{NewServer, Server, ServerEdit};
 use crate::error::{Error, Result};
 
 impl Service {
@@ -20,13 +18,9 @@ impl Service {
         let server = Server {
             id: self.aws.table.next_number(account, Noun::Server).await?,
             name: new.name,
-            host: new.host,
-            port: new.port,
-            user: new.user,
-            ssh_key_id: new.ssh_key_id,
+            login: new.login,
             max_parallel: new.max_parallel,
-            host_key: new.host_key,
-            status: ServerStatus::Pending,
+            status: LoginStatus::Pending,
             created_at: now,
             updated_at: now,
             revision: 1,
@@ -37,7 +31,7 @@ impl Service {
             if self.aws.table.create_server(account, &server).await?.is_yes() {
                 return Ok(server);
             }
-            self.require_ssh_key(account, server.ssh_key_id).await?;
+            self.require_ssh_key(account, server.login.ssh_key_id).await?;
             conflict::pause().await;
         }
         Err(conflict::contended())
@@ -61,7 +55,7 @@ impl Service {
         Ok(Listing::of(page, self.aws.table.total_of(account, Noun::Server).await?))
     }
 
-    /// Changes what its owner says of a server; see [`ServerEdit::apply`] for what becomes of a pinned key.
+    /// Changes what its owner says of a server.
     pub async fn update_server(
         &self,
         account: &AccountId,
@@ -76,7 +70,7 @@ impl Service {
     pub async fn accept_host_key(&self, account: &AccountId, id: u64, key: Option<HostKey>) -> Result<Server> {
         let now = self.clock.now();
         let accept = |seen: &Server| Server {
-            host_key: key.clone(),
+            login: Login { host_key: key.clone(), ..seen.login.clone() },
             updated_at: now,
             revision: seen.revision + 1,
             ..seen.clone()
@@ -98,7 +92,7 @@ impl Service {
             if self.aws.table.update_server(account, &seen, &next).await?.is_yes() {
                 return Ok(next);
             }
-            self.require_ssh_key(account, next.ssh_key_id).await?;
+            self.require_ssh_key(account, next.login.ssh_key_id).await?;
             conflict::pause().await;
         }
         Err(conflict::contended())
@@ -124,66 +118,8 @@ impl Service {
 
     /// Asks a worker to connect to a server and report; the server's `check` shows the answer.
     pub async fn check_server(&self, account: &AccountId, id: u64) -> Result<Server> {
-        for _ in 0..conflict::TRIES {
-            let seen = self.server(account, id).await?;
-            let check = Check::pending(Uuid::new_v4(), self.clock.now());
-            if self.aws.table.put_server_check(account, &seen, &check).await?.is_yes() {
-                let task = Task::CheckServer { account: account.clone(), server: id, check: check.id };
-                self.aws.queue.send(&Message::new(task), 0).await?;
-                return Ok(Server { check: Some(check), ..seen });
-            }
-            conflict::pause().await;
-        }
-        Err(conflict::contended())
-    }
-
-    /// Records what a check found. An answer to an older check, or about a server that is gone, is dropped.
-    pub async fn finish_check_server(
-        &self,
-        account: &AccountId,
-        id: u64,
-        check: Uuid,
-        outcome: CheckOutcome,
-    ) -> Result<()> {
-        for _ in 0..conflict::TRIES {
-            let Some(seen) = self.aws.table.server(account, id).await? else { return Ok(()) };
-            let Some(asked) = seen.check.as_ref().filter(|asked| asked.id == check) else { return Ok(()) };
-            let answered = asked.finished(outcome.clone(), self.clock.now());
-            if self.aws.table.put_server_check(account, &seen, &answered).await?.is_yes() {
-                return Ok(());
-            }
-            conflict::pause().await;
-        }
-        Err(conflict::contended())
-    }
-
-    /// Pins the key that the first connection to `seen` showed, and answers the key that is pinned then: another
-    /// connection, or the owner, may have been first.
-    pub async fn pin_host_key(&self, account: &AccountId, seen: &Server, key: HostKey) -> Result<HostKey> {
-        for _ in 0..conflict::TRIES {
-            if self.aws.table.pin_host_key(account, seen, &key).await?.is_yes() {
-                return Ok(key);
-            }
-            let found = self.server(account, seen.id).await?;
-            if found.host != seen.host || found.port != seen.port {
-                return Err(Error::conflict("the server's address changed while it was being connected to"));
-            }
-            if let Some(pinned) = found.host_key {
-                return Ok(pinned);
-            }
-            conflict::pause().await;
-        }
-        Err(conflict::contended())
-    }
-
-    /// Notes what came of a connection, for the server and its key.
-    pub async fn server_used(&self, account: &AccountId, id: u64, status: ServerStatus) -> Result<()> {
-        let now = self.clock.now();
-        let Some(server) = self.aws.table.server(account, id).await? else { return Ok(()) };
-        // Whoever deleted one of them meanwhile does not want to know when it was used.
-        let _ = self.aws.table.server_used(account, id, status, now).await?;
-        let _ = self.aws.table.ssh_key_used(account, server.ssh_key_id, now).await?;
-        Ok(())
+        let check = self.ask_check(account, Checked::Server(id)).await?;
+        Ok(Server { check: Some(check), ..self.server(account, id).await? })
     }
 
     /// Names of the servers that log in with a key, as a conflict shows them.
@@ -193,19 +129,12 @@ impl Service {
         let mut after = None;
         loop {
             let page = self.aws.table.list_servers(account, order, 100, after.as_ref()).await?;
-            let using = page.records.into_iter().filter(|server| server.ssh_key_id == ssh_key);
+            let using = page.records.into_iter().filter(|server| server.login.ssh_key_id == ssh_key);
             names.extend(using.map(|server| server.name));
             match page.next {
                 Some(next) if names.len() <= conflict::MAX_NAMED => after = Some(next),
                 _ => return Ok(names),
             }
-        }
-    }
-
-    async fn require_ssh_key(&self, account: &AccountId, id: u64) -> Result<()> {
-        match self.aws.table.ssh_key(account, id).await? {
-            Some(_) => Ok(()),
-            None => Err(Error::invalid("ssh_key", format!("there is no SSH key {id}"))),
         }
     }
 }

@@ -55,7 +55,7 @@ impl Service {
         Ok(Listing::of(page, self.aws.table.total_of(account, Noun::SshKey).await?))
     }
 
-    /// Removes a key; a conflict that names the servers while any uses it.
+    /// Removes a key; a conflict that names the servers or proxies while any uses it.
     pub async fn delete_ssh_key(&self, account: &AccountId, id: u64) -> Result<()> {
         for _ in 0..conflict::TRIES {
             if self.aws.table.delete_ssh_key(account, id).await?.is_yes() {
@@ -63,8 +63,9 @@ impl Service {
             }
             self.ssh_key(account, id).await?;
             let servers = self.servers_with_key(account, id).await?;
-            if !servers.is_empty() {
-                return Err(conflict::in_use("SSH key", "server", &servers));
+            let proxies = self.proxies_with_key(account, id).await?;
+            if !servers.is_empty() || !proxies.is_empty() {
+                return Err(conflict::in_use_by("SSH key", &[("server", &servers), ("proxy", &proxies)]));
             }
             conflict::pause().await;
         }

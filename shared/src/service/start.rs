@@ -24,7 +24,7 @@ impl Service {
     pub async fn from_env() -> Result<Self, StartError> {
         let config = Config::from_env()?;
         let aws = Aws::from_env(&config).await;
-        let sealer = Sealer::new(&config.sealing_key).map_err(StartError::Sealer)?;
+        let sealer = Sealer::new(&config.sealing_keys).map_err(StartError::Sealer)?;
         Ok(Self { aws, sealer: Arc::new(sealer), clock: Arc::new(SystemClock), config: Arc::new(config) })
     }
 }

@@ -1,14 +1,11 @@
 //! Storages: buckets of the account's own, and the installation's.
 
-use uuid::Uuid;
-
 use super::listing::{Listing, check_cursor};
 use super::{Service, conflict};
 use crate::aws::Objects;
 use crate::aws::table::{Cursor, Noun, Order, keys};
 use crate::domain::account::AccountId;
-use crate::domain::check::{Check, CheckOutcome};
-use crate::domain::message::{Message, Task};
+use crate::domain::check::Checked;
 use crate::domain::revision::Expected;
 use crate::domain::sealed::Secret;
 use crate::domain::storage::{NewStorage, PlainCredentials, Provider, Storage, StorageCredentials, StorageEdit};
@@ -164,37 +161,8 @@ impl Service {
 
     /// Asks a worker to write, read and delete a probe object; the storage's `check` shows the answer.
     pub async fn check_storage(&self, account: &AccountId, id: u64) -> Result<Storage> {
-        for _ in 0..conflict::TRIES {
-            let seen = self.storage(account, id).await?;
-            let check = Check::pending(Uuid::new_v4(), self.clock.now());
-            if self.aws.table.put_storage_check(account, &seen, &check).await?.is_yes() {
-                let task = Task::CheckStorage { account: account.clone(), storage: id, check: check.id };
-                self.aws.queue.send(&Message::new(task), 0).await?;
-                return Ok(Storage { check: Some(check), ..seen });
-            }
-            conflict::pause().await;
-        }
-        Err(conflict::contended())
-    }
-
-    /// Records what a check found. An answer to an older check, or about a storage that is gone, is dropped.
-    pub async fn finish_check_storage(
-        &self,
-        account: &AccountId,
-        id: u64,
-        check: Uuid,
-        outcome: CheckOutcome,
-    ) -> Result<()> {
-        for _ in 0..conflict::TRIES {
-            let Some(seen) = self.aws.table.storage(account, id).await? else { return Ok(()) };
-            let Some(asked) = seen.check.as_ref().filter(|asked| asked.id == check) else { return Ok(()) };
-            let answered = asked.finished(outcome.clone(), self.clock.now());
-            if self.aws.table.put_storage_check(account, &seen, &answered).await?.is_yes() {
-                return Ok(());
-            }
-            conflict::pause().await;
-        }
-        Err(conflict::contended())
+        let check = self.ask_check(account, Checked::Storage(id)).await?;
+        Ok(Storage { check: Some(check), ..self.storage(account, id).await? })
     }
 
     /// A storage's bucket, ready to be worked with.

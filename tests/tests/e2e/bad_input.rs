@@ -1,8 +1,7 @@
 //! Bad input: each is refused with a status and words that help, and leaves nothing written.
 
 use bytes::Bytes;
-use holdfast_shared::aws::table::{Order, SortBy};
-use holdfast_shared::service::JobFilter;
+use holdfast_shared::aws::table::{JobFilter, Order, SortBy, Window};
 use holdfast_tests::{Answer, Installation, Setup};
 use http::Method;
 use serde_json::{Value, json};
@@ -117,10 +116,12 @@ async fn world(installation: &Installation) -> String {
     let keys = service.list_ssh_keys(&account, order, 100, None).await.unwrap();
     let servers = service.list_servers(&account, order, 100, None).await.unwrap();
     let storages = service.list_storages(&account, order, 100, None).await.unwrap();
-    let jobs = service.list_jobs(&account, &JobFilter::default(), order, 100, None).await.unwrap();
+    let jobs = service.list_jobs(&account, &JobFilter::default(), order, &Window::first(100)).await.unwrap();
     let mut backups = Vec::new();
     for job in &jobs.records {
-        backups.push(service.list_backups(&account, job.id, &Default::default(), order, 100, None).await.unwrap());
+        backups.push(
+            service.list_backups(&account, job.id, &Default::default(), order, &Window::first(100)).await.unwrap(),
+        );
     }
     let entries = service.aws.scheduler.list(None, None).await.unwrap();
     format!("{keys:#?}{servers:#?}{storages:#?}{jobs:#?}{backups:#?}{entries:#?}")

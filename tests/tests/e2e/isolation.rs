@@ -16,10 +16,13 @@ async fn stranger(installation: &Installation) -> Client {
     installation.api.with_token(token.expose())
 }
 
+const LISTS: [&str; 6] =
+    ["/v1/ssh-keys", "/v1/servers", "/v1/proxies", "/v1/storages", "/v1/encryption-keys", "/v1/jobs"];
+
 /// All that an account's lists show.
 async fn lists(client: &Client) -> Vec<Value> {
     let mut all = Vec::new();
-    for path in ["/v1/ssh-keys", "/v1/servers", "/v1/storages", "/v1/jobs"] {
+    for path in LISTS {
         all.push(client.get(path).await.expect(200).data());
     }
     all
@@ -39,7 +42,7 @@ impl Owned {
             Some("backups") => self.backup.as_str(),
             // The stranger's own token has the number 1.
             Some("tokens") => "2",
-            // The first key, server and storage of an account have the number 1.
+            // The first of anything else in an account has the number 1.
             _ => "1",
         };
         pattern.replacen("{id}", id, 1).replacen("{job}", id, 1).replacen("{schedule}", &self.schedule.to_string(), 1)
@@ -65,11 +68,15 @@ async fn a_second_account_finds_nothing_of_the_first() {
     let backup = installation.run(&job).await["id"].as_str().unwrap().to_owned();
     let shown = installation.api.get(&format!("/v1/jobs/{job}")).await.expect(200).data();
     let owned = Owned { job, schedule: shown["schedule"][0]["id"].as_u64().unwrap(), backup };
+    let proxy = json!({"name": "test", "host": "10.0.0.1", "user": "test", "ssh_key": 1});
+    installation.api.post("/v1/proxies", proxy).await.expect(201);
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    installation.api.post("/v1/encryption-keys", json!({"name": "test", "public_key": key})).await.expect(201);
     let before = lists(&installation.api).await;
 
     installation.api.post("/v1/tokens", json!({"name": "test", "abilities": ["*"]})).await.expect(201);
     let stranger = stranger(&installation).await;
-    assert_eq!(lists(&stranger).await, vec![json!([]); 4]);
+    assert_eq!(lists(&stranger).await, vec![json!([]); LISTS.len()]);
     let with_id = routes::all().into_iter().filter(|route| route.pattern.contains('{') && !is_download(route));
     let mut seen = 0;
     for route in with_id {
@@ -104,8 +111,10 @@ async fn ids_of_another_account_cannot_be_used_in_a_body() {
     let fields: Vec<_> = errors.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["compute.server_id", "storage.0.storage_id"]);
     let new = json!({"name": "mine", "host": "10.0.0.1", "user": "root", "ssh_key": 1});
-    let errors = stranger.post("/v1/servers", new).await.expect(422).json()["errors"].clone();
-    assert!(errors["ssh_key"].is_array(), "{errors}");
+    for path in ["/v1/servers", "/v1/proxies"] {
+        let errors = stranger.post(path, new.clone()).await.expect(422).json()["errors"].clone();
+        assert!(errors["ssh_key"].is_array(), "{path}: {errors}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,10 @@
 //! Keys, servers and storages: made, read, changed, checked and deleted, with their secrets kept.
 
+use bytes::Bytes;
 use holdfast_tests::installation::Host;
 use holdfast_tests::tree::{Entry, entries};
 use holdfast_tests::{Answer, Client, Installation, Setup, eventually};
+use http::Method;
 use serde_json::{Value, json};
 
 /// Words that no answer may hold.
@@ -27,8 +29,15 @@ fn storage_at(endpoint: &str) -> Value {
     })
 }
 
-/// The check of a server or a storage once a worker has answered it.
-async fn checked(api: &Client, path: &str) -> Value {
+/// A call that is made only if the record is of that revision.
+pub async fn send_if_match(api: &Client, method: Method, path: &str, tag: &str, body: Value) -> Answer {
+    let request = api.request(method, path).header("if-match", tag).header("content-type", "application/json");
+    let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+    api.send(request, body).await
+}
+
+/// The check of a server, a proxy or a storage once a worker has answered it.
+pub async fn checked(api: &Client, path: &str) -> Value {
     let asked = api.post(&format!("{path}/check"), json!({})).await.expect(202).data()["check"].clone();
     assert_eq!(asked["status"], "pending", "{asked}");
     eventually("the check", || async {

@@ -46,6 +46,15 @@ pub enum RemoteError {
     /// Client and server have no algorithm in common.
     #[error("the server's SSH is too old or too strict to agree on an algorithm: {0}")]
     Incompatible(String),
+    /// The host lets its users in, but lets them connect nowhere from there.
+    #[error(
+        "the proxy lets {user} in, but lets no connections through; allow them in its sshd_config (AllowTcpForwarding, \
+         PermitOpen, DisableForwarding) and in that user's authorized_keys (restrict, no-port-forwarding)"
+    )]
+    ForwardingRefused {
+        /// The user.
+        user: String,
+    },
     /// The connection broke while a command ran.
     #[error("the connection to the server was lost in the middle of it")]
     Lost,
@@ -69,16 +78,18 @@ impl RemoteError {
             | Self::UnknownName { .. }
             | Self::HostKeyChanged { .. }
             | Self::LoginRefused { .. }
+            | Self::ForwardingRefused { .. }
             | Self::Incompatible(_)
             | Self::TimedOut { .. } => Retry::Never,
         }
     }
 
-    /// The step that failed: `connect`, `host_key`, `login` or `command`.
+    /// The step that failed: `connect`, `host_key`, `login`, `forwarding` or `command`.
     pub fn step(&self) -> &'static str {
         match self {
             Self::HostKeyChanged { .. } => "host_key",
             Self::LoginRefused { .. } => "login",
+            Self::ForwardingRefused { .. } => "forwarding",
             Self::TimedOut { .. } => "command",
             Self::BadTarget(_)
             | Self::Lost

@@ -6,6 +6,7 @@
 
 mod command;
 mod error;
+mod forward;
 mod scan;
 mod target;
 
@@ -17,13 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_shared::clock::SharedClock;
+use holdfast_shared::domain::login::{HostKey, Login};
 use holdfast_shared::domain::sealed::Secret;
-use holdfast_shared::domain::server::{HostKey, Server};
 use openssh::{ControlPersist, KnownHosts, SessionBuilder};
 use tempfile::TempDir;
 
 pub use command::{Exit, Output, RemoteCommand, Running};
 pub use error::RemoteError;
+pub use forward::forwards;
 
 use error::Complaint;
 use target::{ALIAS, Target};
@@ -49,9 +51,9 @@ pub struct Session {
 impl Session {
     /// Connects and logs in. The server has to show its pinned host key; without one it has to show the best of those
     /// that a scan saw just before, which [`Session::host_key`] then tells so that it can be pinned.
-    pub async fn open(server: &Server, private_key: &Secret, clock: &SharedClock) -> Result<Self, RemoteError> {
-        let target = Target::of(server)?;
-        let host_key = scan::key_to_trust(&target, server.host_key.as_ref(), clock).await?;
+    pub async fn open(login: &Login, private_key: &Secret, clock: &SharedClock) -> Result<Self, RemoteError> {
+        let target = Target::of(login)?;
+        let host_key = scan::key_to_trust(&target, login.host_key.as_ref(), clock).await?;
         let folder = session_folder().map_err(RemoteError::Local)?;
         let files = write_files(folder.path(), &target, &host_key, private_key).map_err(RemoteError::Local)?;
         let mut builder = SessionBuilder::default();

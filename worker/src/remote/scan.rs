@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use holdfast_shared::clock::SharedClock;
-use holdfast_shared::domain::server::{HostKey, HostKeySource};
+use holdfast_shared::domain::login::{HostKey, HostKeySource};
 use tokio::process::Command;
 use tokio::time::timeout;
 

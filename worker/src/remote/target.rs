@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use holdfast_shared::domain::server::{Host, LoginName, Server};
+use holdfast_shared::domain::login::{Host, Login, LoginName};
 
 use super::RemoteError;
 
@@ -19,8 +19,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn of(server: &Server) -> Result<Self, RemoteError> {
-        Self::new(&server.host, server.port, &server.user)
+    pub(super) fn of(login: &Login) -> Result<Self, RemoteError> {
+        Self::new(&login.host, login.port, &login.user)
     }
 
     fn new(host: &str, port: u16, user: &str) -> Result<Self, RemoteError> {

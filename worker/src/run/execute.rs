@@ -7,9 +7,10 @@ use std::time::Duration;
 use futures::future::{join_all, try_join_all};
 use holdfast_shared::aws::objects::{Objects, ObjectsError, Part, Upload};
 use holdfast_shared::domain::backup::{Copy, File, Outcome, Status};
+use holdfast_shared::domain::job::Job;
+use holdfast_shared::domain::login::{LoginStatus, SshHost};
 use holdfast_shared::domain::object_key::{FileName, ObjectKey};
 use holdfast_shared::domain::recipe::Recipe;
-use holdfast_shared::domain::server::ServerStatus;
 use holdfast_shared::domain::storage::Storage;
 use holdfast_shared::service::Claim;
 
@@ -36,6 +37,9 @@ pub(super) enum RunError {
         /// What it said.
         error: ObjectsError,
     },
+    /// What the job asks for, and this worker cannot do.
+    #[error("{0}")]
+    Refused(&'static str),
     /// One of our own records.
     #[error(transparent)]
     Service(#[from] holdfast_shared::Error),
@@ -81,6 +85,7 @@ impl StorageUpload {
 
 /// Runs the attempt of `kept`. When it fails, whatever reason there is, nothing of it stays behind that could be deleted.
 pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
+    honours(&kept.claim.job)?;
     let buckets = open_buckets(kept)?;
     until_stopped(kept, sweep_earlier(kept, &buckets)).await?;
     let session = until_stopped(kept, connect(kept)).await?;
@@ -96,6 +101,22 @@ async fn until_stopped<T>(kept: &Kept, work: impl Future<Output = Result<T, RunE
         () = kept.stop.cancelled() => Err(RunError::Stopped),
         done = work => done,
     }
+}
+
+/// Refuses a job that asks for more than this worker can do. What its owner believes to be encrypted must never be stored in
+/// the clear, and what is reached through a jump host must not be tried without it.
+fn honours(job: &Job) -> Result<(), RunError> {
+    if job.encryption_key_id.is_some() {
+        let message = "the job has an encryption key, and this worker cannot encrypt; nothing was read or stored. \
+                       Take the key away from the job to store its backups in the clear";
+        return Err(RunError::Refused(message));
+    }
+    if job.proxy_id.is_some() {
+        let message = "the job has a proxy, and this worker cannot go through one; nothing was read or stored. \
+                       Take the proxy away from the job to connect without it";
+        return Err(RunError::Refused(message));
+    }
+    Ok(())
 }
 
 fn open_buckets(kept: &Kept) -> Result<Vec<Bucket>, RunError> {
@@ -130,17 +151,18 @@ async fn sweep_earlier(kept: &Kept, buckets: &[Bucket]) -> Result<(), RunError> 
 /// Connects to the server and pins its key on first use.
 async fn connect(kept: &Kept) -> Result<Session, RunError> {
     let Claim { backup, server, .. } = &*kept.claim;
-    let private_key = kept.service.open_ssh_key(&backup.account, server.ssh_key_id).await?;
-    let opened = Session::open(server, &private_key, &kept.service.clock).await;
-    let status = if opened.is_ok() { ServerStatus::Success } else { ServerStatus::Failed };
-    if let Err(error) = kept.service.server_used(&backup.account, server.id, status).await {
+    let (host, login) = (SshHost::Server(server.id), &server.login);
+    let private_key = kept.service.open_ssh_key(&backup.account, login.ssh_key_id).await?;
+    let opened = Session::open(login, &private_key, &kept.service.clock).await;
+    let status = if opened.is_ok() { LoginStatus::Success } else { LoginStatus::Failed };
+    if let Err(error) = kept.service.login_used(&backup.account, host, status).await {
         tracing::debug!(error = error.chain(), "the server's last use could not be noted");
     }
     let session = opened?;
     let shown = session.host_key();
     kept.log.line(format!("connected; the server showed {}", shown.fingerprint));
-    if server.host_key.is_none() {
-        let pinned = kept.service.pin_host_key(&backup.account, server, shown.clone()).await?;
+    if login.host_key.is_none() {
+        let pinned = kept.service.pin_host_key(&backup.account, host, login, shown.clone()).await?;
         if pinned.fingerprint != shown.fingerprint {
             let seen = shown.fingerprint.clone();
             session.close().await;

@@ -8,6 +8,7 @@ mod keeper;
 mod log;
 
 use holdfast_shared::domain::backup::{Backup, Failure, Outcome};
+use holdfast_shared::domain::login::Login;
 use holdfast_shared::domain::object_key::BackupDirectory;
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::service::{AfterFailure, Claim, Service};
@@ -55,7 +56,8 @@ fn begin_log(kept: &Kept) {
     let storages: Vec<&str> = storages.iter().map(|storage| storage.name.as_str()).collect();
     let what = job.recipe.slug();
     kept.log.line(format!("attempt {}: {what} of job {} ({})", backup.attempt, job.name, job.id));
-    kept.log.line(format!("from {}@{} port {}, to {}", server.user, server.host, server.port, storages.join(", ")));
+    let Login { host, port, user, .. } = &server.login;
+    kept.log.line(format!("from {user}@{host} port {port}, to {}", storages.join(", ")));
     if let Some(failure) = &backup.failure {
         kept.log.line(format!("the attempt before failed: {}", failure.message));
     }
@@ -131,6 +133,7 @@ impl RunError {
             Self::Source(SourceError::Remote(error)) => remote_kind(error),
             Self::Source(_) => "source",
             Self::Storage { .. } => "storage",
+            Self::Refused(_) => "config",
             Self::Service(_) | Self::Internal(_) => "internal",
             Self::Stopped => "stopped",
         }
@@ -140,6 +143,7 @@ impl RunError {
         match self {
             Self::Source(error) => error.retry(),
             Self::Storage { error, .. } => error.retry(),
+            Self::Refused(_) => Retry::Never,
             Self::Service(_) | Self::Internal(_) | Self::Stopped => Retry::Later,
         }
     }

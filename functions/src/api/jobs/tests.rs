@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::job::{Job, JobInput};
+use holdfast_shared::domain::login::{Host, Login, LoginName, LoginStatus};
 use holdfast_shared::domain::schedule::Schedule;
 use holdfast_shared::domain::sealed::Sealed;
-use holdfast_shared::domain::server::{Host, LoginName, Server, ServerStatus};
+use holdfast_shared::domain::server::Server;
 use holdfast_shared::domain::ssh_key::SshKey;
 use holdfast_shared::domain::storage::Provider;
 
@@ -45,13 +46,15 @@ fn documented() -> JobDetail {
     let server = Server {
         id: 102,
         name: "Demo SnapShooter".into(),
-        host: Host::parse("10.0.33.142").unwrap(),
-        port: 22,
-        user: LoginName::parse("simon").unwrap(),
-        ssh_key_id: 102,
+        login: Login {
+            host: Host::parse("10.0.33.142").unwrap(),
+            port: 22,
+            user: LoginName::parse("simon").unwrap(),
+            ssh_key_id: 102,
+            host_key: None,
+        },
         max_parallel: 2,
-        host_key: None,
-        status: ServerStatus::Success,
+        status: LoginStatus::Success,
         created_at: at("2022-01-11T06:40:29Z"),
         updated_at: at("2022-01-11T06:40:29Z"),
         revision: 1,
@@ -81,8 +84,11 @@ fn documented() -> JobDetail {
         compute: change.compute.unwrap(),
         storages: change.storages_by_priority().unwrap(),
         schedules: schedules.collect(),
+        encryption_key_id: None,
+        proxy_id: None,
         paused_at: None,
         last_ran_at: None,
+        last_stored_bytes: None,
         created_at,
         updated_at: created_at,
         revision: 1,

@@ -4,6 +4,7 @@
 //! machine reach a loopback port too, and runs the engine where it may block. SQLite stands at `synchronous = FULL`,
 //! its default: an answer is on disk before it is given.
 
+mod consumed;
 mod wire;
 
 use std::path::Path;
@@ -16,6 +17,8 @@ use axum::{Router, middleware};
 use dynoxide::{Database, DynoxideError};
 use tokio_util::sync::CancellationToken;
 
+pub use self::consumed::Consumed;
+use self::consumed::Meter;
 use crate::signature::{self, Credentials};
 
 /// How often items whose TTL passed are removed. AWS takes up to days.
@@ -27,12 +30,27 @@ const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// All tables of one data folder; cheap to clone. The file is closed when the last clone is dropped.
 #[derive(Clone)]
-pub struct TableStore(Database);
+pub struct TableStore {
+    database: Database,
+    meter: Arc<Meter>,
+}
+
+impl std::fmt::Debug for TableStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableStore").field("meter", &self.meter).finish_non_exhaustive()
+    }
+}
 
 impl TableStore {
     /// Opens, or makes, `table.sqlite` in `dir`. The folder must exist.
     pub fn open(dir: &Path) -> Result<Self, DynoxideError> {
-        Ok(Self(Database::new(&dir.join("table.sqlite").to_string_lossy())?))
+        let database = Database::new(&dir.join("table.sqlite").to_string_lossy())?;
+        Ok(Self { database, meter: Arc::default() })
+    }
+
+    /// What all callers consumed since it was opened.
+    pub fn consumed(&self) -> Consumed {
+        self.meter.read()
     }
 
     /// The DynamoDB protocol over these tables, for requests signed with `credentials` and no others.
@@ -60,7 +78,7 @@ impl TableStore {
         &self,
         work: impl FnOnce(&Database) -> Result<T, DynoxideError> + Send + 'static,
     ) -> Result<T, DynoxideError> {
-        let database = self.0.clone();
+        let database = self.database.clone();
         let task = tokio::task::spawn_blocking(move || work(&database));
         task.await.unwrap_or_else(|error| Err(DynoxideError::InternalServerError(error.to_string())))
     }

@@ -8,7 +8,7 @@ use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::TableStore;
+use super::{Meter, TableStore};
 use crate::fault::Fault;
 
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
@@ -20,7 +20,8 @@ pub(super) async fn handle(State(store): State<TableStore>, headers: HeaderMap, 
     let Some(operation) = target.and_then(|target| target.strip_prefix(TARGET_PREFIX)).map(str::to_owned) else {
         return Fault::new("UnknownOperationException", "the request names no operation").into_response();
     };
-    match store.run(move |database| dispatch(database, &operation, &body)).await {
+    let meter = store.meter.clone();
+    match store.run(move |database| dispatch(database, &meter, &operation, &body)).await {
         Ok(answer) => ([(CONTENT_TYPE, JSON)], answer).into_response(),
         Err(error) => refuse(&error),
     }
@@ -35,20 +36,22 @@ fn refuse(error: &DynoxideError) -> Response {
 }
 
 /// The operations that Holdfast and those who look after it use.
-fn dispatch(database: &Database, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
+fn dispatch(database: &Database, meter: &Meter, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
     match operation {
-        "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
+        "BatchGetItem" => {
+            call(body, |request| meter.batch_get_item(request, |request| database.batch_get_item(request)))
+        }
         "BatchWriteItem" => call(body, |request| database.batch_write_item(request)),
         "CreateTable" => call(body, |request| database.create_table(request)),
         "DeleteItem" => call(body, |request| database.delete_item(request)),
         "DeleteTable" => call(body, |request| database.delete_table(request)),
         "DescribeTable" => call(body, |request| database.describe_table(request)),
         "DescribeTimeToLive" => call(body, |request| database.describe_time_to_live(request)),
-        "GetItem" => call(body, |request| database.get_item(request)),
+        "GetItem" => call(body, |request| meter.get_item(request, |request| database.get_item(request))),
         "ListTables" => call(body, |request| database.list_tables(request)),
         "PutItem" => call(body, |request| database.put_item(request)),
-        "Query" => call(body, |request| database.query(request)),
-        "Scan" => call(body, |request| database.scan(request)),
+        "Query" => call(body, |request| meter.query(request, |request| database.query(request))),
+        "Scan" => call(body, |request| meter.scan(request, |request| database.scan(request))),
         "TransactGetItems" => call(body, |request| database.transact_get_items(request)),
         "TransactWriteItems" => call(body, |request| database.transact_write_items(request)),
         "UpdateItem" => call(body, |request| database.update_item(request)),

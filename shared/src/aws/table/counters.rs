@@ -15,8 +15,12 @@ pub enum Noun {
     SshKey,
     /// Servers.
     Server,
+    /// Proxies.
+    Proxy,
     /// Storages.
     Storage,
+    /// Encryption keys.
+    EncryptionKey,
     /// Jobs.
     Job,
     /// Schedules.
@@ -26,12 +30,14 @@ pub enum Noun {
 }
 
 impl Noun {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Token => "TOKEN",
             Self::SshKey => "SSH_KEY",
             Self::Server => "SERVER",
+            Self::Proxy => "PROXY",
             Self::Storage => "STORAGE",
+            Self::EncryptionKey => "ENCRYPTION_KEY",
             Self::Job => "JOB",
             Self::Schedule => "SCHEDULE",
             Self::Backup => "BACKUP",
@@ -71,9 +77,11 @@ impl Table {
         self.total(account, noun.as_str()).await
     }
 
-    /// How many backups a job has.
-    pub(crate) async fn total_backups(&self, account: &AccountId, job: uuid::Uuid) -> Result<u64> {
-        self.total(account, &format!("BACKUPS_OF#{job}")).await
+    /// How many jobs these servers have together.
+    pub(crate) async fn total_jobs_of(&self, account: &AccountId, servers: &[u64]) -> Result<u64> {
+        let keys = servers.iter().map(|server| keys::jobs_of_server_counter(account, *server));
+        let counters: Vec<Counter> = self.in_order(keys.collect()).await?;
+        Ok(counters.iter().map(|counter| u64::try_from(counter.total).unwrap_or(0)).sum())
     }
 
     async fn total(&self, account: &AccountId, noun: &str) -> Result<u64> {
@@ -92,7 +100,7 @@ pub(super) fn count_job(account: &AccountId, by: i64) -> Write {
     Update::of(keys::counter(account, "JOB")).add("total", by).into()
 }
 
-/// Counts a backup in or out, as part of the transaction that makes or deletes it.
-pub(super) fn count_backup(account: &AccountId, job: uuid::Uuid, by: i64) -> Write {
-    Update::of(keys::counter(account, &format!("BACKUPS_OF#{job}"))).add("total", by).into()
+/// Counts a job in or out of its server's, as part of the transaction that makes, moves or deletes it.
+pub(super) fn count_job_of_server(account: &AccountId, server: u64, by: i64) -> Write {
+    Update::of(keys::jobs_of_server_counter(account, server)).add("total", by).into()
 }

@@ -6,12 +6,17 @@ use uuid::Uuid;
 
 use super::Item;
 use crate::domain::account::AccountId;
+use crate::domain::check::Checked;
+use crate::domain::login::SshHost;
 
 /// The sparse index over everything that maintenance looks for: `due_kind`, `due_at`.
 pub(crate) const DUE_INDEX: &str = "due";
 
+/// The local index by the sort key itself: what walks a list by id without reading its records.
+pub(crate) const ID_INDEX: &str = "by_id";
+
 /// A primary key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Partition.
     pub pk: String,
@@ -20,7 +25,7 @@ pub struct Key {
 }
 
 impl Key {
-    fn new(pk: String, sk: impl Into<String>) -> Self {
+    pub(super) fn new(pk: String, sk: impl Into<String>) -> Self {
         Self { pk, sk: sk.into() }
     }
 
@@ -99,6 +104,53 @@ pub(crate) fn server(account: &AccountId, id: u64) -> Key {
     Key::new(servers(account), number(id))
 }
 
+/// The partition of proxies.
+pub(crate) fn proxies(account: &AccountId) -> String {
+    format!("A#{account}#PROXIES")
+}
+
+/// One proxy.
+pub(crate) fn proxy(account: &AccountId, id: u64) -> Key {
+    Key::new(proxies(account), number(id))
+}
+
+/// The record that a login belongs to.
+pub(crate) fn ssh_host(account: &AccountId, host: SshHost) -> Key {
+    match host {
+        SshHost::Server(id) => server(account, id),
+        SshHost::Proxy(id) => proxy(account, id),
+    }
+}
+
+/// The record that is checked.
+pub(crate) fn checked(account: &AccountId, what: Checked) -> Key {
+    match what {
+        Checked::Server(id) => server(account, id),
+        Checked::Proxy(id) => proxy(account, id),
+        Checked::Storage(id) => storage(account, id),
+    }
+}
+
+/// The partition of encryption keys.
+pub(crate) fn encryption_keys(account: &AccountId) -> String {
+    format!("A#{account}#ENCRYPTION_KEYS")
+}
+
+/// One encryption key.
+pub(crate) fn encryption_key(account: &AccountId, id: u64) -> Key {
+    Key::new(encryption_keys(account), number(id))
+}
+
+/// The partition of narrow rows for the servers with one host.
+pub(crate) fn servers_of_host(account: &AccountId, host: &str) -> String {
+    format!("A#{account}#SERVERS#HOST#{host}")
+}
+
+/// A server's row under its host.
+pub(crate) fn server_of_host(account: &AccountId, host: &str, id: u64) -> Key {
+    Key::new(servers_of_host(account, host), number(id))
+}
+
 /// The partition of storages.
 pub(crate) fn storages(account: &AccountId) -> String {
     format!("A#{account}#STORAGES")
@@ -119,6 +171,21 @@ pub(crate) fn job(account: &AccountId, id: Uuid) -> Key {
     Key::new(jobs(account), id.to_string())
 }
 
+/// The partition of narrow rows for the jobs of one server, with the local indexes of listings.
+pub(crate) fn jobs_of_server(account: &AccountId, server: u64) -> String {
+    format!("A#{account}#JOBS#SERVER#{}", number(server))
+}
+
+/// A job's row under its server.
+pub(crate) fn job_of_server(account: &AccountId, server: u64, job: Uuid) -> Key {
+    Key::new(jobs_of_server(account, server), job.to_string())
+}
+
+/// Counts the jobs of a server.
+pub(crate) fn jobs_of_server_counter(account: &AccountId, server: u64) -> Key {
+    counter(account, &format!("JOBS_OF_SERVER#{}", number(server)))
+}
+
 /// A job whose objects are still being deleted.
 pub(crate) fn deleted_job(account: &AccountId, id: Uuid) -> Key {
     Key::new(format!("A#{account}#DELETED_JOBS"), id.to_string())
@@ -132,6 +199,26 @@ pub(crate) fn backups(account: &AccountId, job: Uuid) -> String {
 /// One backup.
 pub(crate) fn backup(account: &AccountId, job: Uuid, id: Uuid) -> Key {
     Key::new(backups(account, job), id.to_string())
+}
+
+/// The partition of narrow rows for the backups of one facet, with the local indexes of listings.
+pub(crate) fn backups_of_facet(account: &AccountId, job: Uuid, facet: &str) -> String {
+    format!("A#{account}#JOB#{job}#BACKUPS#{facet}")
+}
+
+/// The partition of narrow rows for the backups that have objects.
+pub(crate) fn stored_backups(account: &AccountId, job: Uuid) -> String {
+    format!("A#{account}#JOB#{job}#STORED")
+}
+
+/// A backup's row among those that have objects.
+pub(crate) fn stored_backup(account: &AccountId, job: Uuid, id: Uuid) -> Key {
+    Key::new(stored_backups(account, job), id.to_string())
+}
+
+/// What is known of all backups of a job at once.
+pub(crate) fn backup_tally(account: &AccountId, job: Uuid) -> Key {
+    counter(account, &format!("BACKUPS_OF#{job}"))
 }
 
 /// The partition of what hangs on a backup: its job's id, progress, log.
@@ -167,6 +254,11 @@ pub(crate) fn server_seats(account: &AccountId, server: u64) -> Key {
 /// A schedule whose Scheduler entries may not match the table yet.
 pub(crate) fn outbox(account: &AccountId, job: Uuid, schedule: u64) -> Key {
     Key::new(format!("A#{account}#OUTBOX"), format!("{job}#{}", number(schedule)))
+}
+
+/// A wish to delete all backups of a job until an instant.
+pub(crate) fn purge(account: &AccountId, job: Uuid) -> Key {
+    Key::new(format!("A#{account}#PURGES"), job.to_string())
 }
 
 /// When a storage is next walked.

@@ -48,18 +48,19 @@ impl Table {
         self.get(&keys::progress(account, backup)).await
     }
 
-    /// Deletes everything that hangs on a backup: its job's id, progress and log.
+    /// Deletes progress and log of a backup.
     pub(crate) async fn delete_what_hangs_on(&self, account: &AccountId, backup: Uuid) -> Result<()> {
         #[derive(Deserialize)]
         struct SortKey {
             sk: String,
         }
-        let pk = keys::of_backup(account, backup);
+        let (pk, job_of_backup) = (keys::of_backup(account, backup), keys::job_of_backup(account, backup));
         let mut after: Option<Cursor> = None;
         loop {
             let page = self.page::<SortKey>(Query { after: after.as_ref(), ..Query::of(pk.clone()) }).await?;
-            let deletes: Vec<_> =
-                page.records.into_iter().map(|row| Write::delete(super::Key { pk: pk.clone(), sk: row.sk })).collect();
+            // The way from the id to the job goes with the record.
+            let keys = page.records.into_iter().map(|row| super::Key { pk: pk.clone(), sk: row.sk });
+            let deletes: Vec<_> = keys.filter(|key| *key != job_of_backup).map(Write::delete).collect();
             if !deletes.is_empty() {
                 let _ = self.transact(deletes).await?;
             }

@@ -7,21 +7,33 @@ mod accounts;
 mod answered_calls;
 mod audit_events;
 mod backups;
+mod batch;
+mod checks;
 mod counters;
 mod definition;
+mod encryption_keys;
 mod expression;
+mod facets;
+mod import;
 mod jobs;
 pub(crate) mod keys;
+mod logins;
 mod logs;
 mod outbox;
+mod proxies;
+mod purges;
 mod rates;
 mod seats;
 mod servers;
+#[cfg(test)]
+mod size;
 mod ssh_keys;
 mod storages;
 mod sweeps;
+mod tally;
 mod tokens;
 mod users;
+mod walk;
 mod watches;
 
 use std::collections::HashMap;
@@ -29,7 +41,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,17 +49,23 @@ use serde::de::DeserializeOwned;
 pub(crate) use answered_calls::AnsweredCall;
 pub use audit_events::AuditFilter;
 pub(crate) use audit_events::year as audit_year;
-pub use backups::{BackupFilter, Fence, IdempotencyKey};
+pub(crate) use backups::KeyUse;
+pub use backups::{Fence, IdempotencyKey};
+pub(crate) use batch::Records;
 pub use counters::Noun;
 pub use expression::{Condition, Update, Write};
-pub use jobs::DeletedJob;
+pub use facets::BackupFilter;
+pub use jobs::{DeletedJob, JobFilter};
 pub(crate) use jobs::{count_user, job_ran};
 pub use keys::Key;
 pub use logs::LogChunk;
 pub use outbox::OutboxRow;
+pub use purges::Purge;
 pub use rates::Taken;
 pub use seats::{Seat, Seats};
 pub use sweeps::Sweep;
+pub(crate) use tally::Tally;
+pub use walk::Window;
 pub use watches::{MISSED_AFTER_SECS, Watch};
 
 use crate::error::{Error, Result};
@@ -104,8 +122,6 @@ pub enum SortBy {
     Created,
     /// `by_changed`: when a job was edited, when a backup ended.
     Changed,
-    /// `by_stored`: when a backup ended, only of those that have objects.
-    Stored,
 }
 
 impl SortBy {
@@ -117,7 +133,6 @@ impl SortBy {
             Self::Ran => Some("by_ran"),
             Self::Created => Some("by_created"),
             Self::Changed => Some("by_changed"),
-            Self::Stored => Some("by_stored"),
         }
     }
 }
@@ -150,6 +165,15 @@ impl Table {
 
     /// Reads one record, strongly consistent.
     pub(crate) async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>> {
+        self.get_item(key).await?.map(read).transpose()
+    }
+
+    /// Whether a record exists.
+    pub(crate) async fn has(&self, key: &Key) -> Result<bool> {
+        Ok(self.get_item(key).await?.is_some())
+    }
+
+    async fn get_item(&self, key: &Key) -> Result<Option<Item>> {
         let answer = self
             .client
             .get_item()
@@ -159,7 +183,7 @@ impl Table {
             .send()
             .await
             .map_err(|error| Error::unavailable("the table", error))?;
-        answer.item.map(read).transpose()
+        Ok(answer.item)
     }
 
     /// Carries out one write if its condition holds.
@@ -199,7 +223,7 @@ impl Table {
     /// One page of a partition: at most `limit` items are read, strongly consistent.
     pub(crate) async fn page<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<Page<T>> {
         if query.after.is_some_and(|after| !after.is_in(&query.pk) || !after.is_of(query.order.by)) {
-            return Err(Error::invalid("cursor", "is not a cursor of this list"));
+            return Err(not_of_this_list());
         }
         let mut expressions = expression::Expressions::default();
         let mut condition = format!("pk = {}", expressions.value(AttributeValue::S(query.pk)));
@@ -210,11 +234,14 @@ impl Table {
         }
         let filter = query.filter.map(|filter| filter.render(&mut expressions));
         let (names, values) = expressions.into_parts();
+        let index = query.order.by.index();
         let answer = self
             .client
             .query()
             .table_name(&self.name)
-            .set_index_name(query.order.by.index().map(str::to_owned))
+            .set_index_name(index.map(str::to_owned))
+            // The indexes are narrow: this has the table fetch the rest of each record.
+            .set_select(index.map(|_| Select::AllAttributes))
             .key_condition_expression(condition)
             .set_filter_expression(filter)
             .set_expression_attribute_names(names)
@@ -309,6 +336,10 @@ pub enum Due {
     Watch,
     /// Deleted jobs whose objects still exist.
     DeletedJob,
+    /// Wishes to delete all backups of a job.
+    Purge,
+    /// Backups that are being deleted.
+    Deletion,
     /// Storages, by when they are next walked for objects that no record names.
     Sweep,
 }
@@ -321,6 +352,8 @@ impl Due {
             Self::Lease => "LEASE",
             Self::Watch => "WATCH",
             Self::DeletedJob => "DELETED_JOB",
+            Self::Purge => "PURGE",
+            Self::Deletion => "DELETION",
             Self::Sweep => "SWEEP",
         }
     }
@@ -387,6 +420,10 @@ impl Cursor {
     pub(crate) fn is_in(&self, pk: &str) -> bool {
         self.0.get("pk").is_some_and(|own| own == pk)
     }
+}
+
+fn not_of_this_list() -> Error {
+    Error::invalid("cursor", "is not a cursor of this list")
 }
 
 /// An item as the record that it holds; key and index attributes are passed over.

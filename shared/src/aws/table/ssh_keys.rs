@@ -1,4 +1,4 @@
-//! SSH keys; servers are their users.
+//! SSH keys; servers and proxies are their users.
 
 use jiff::Timestamp;
 
@@ -24,7 +24,7 @@ impl Table {
         self.transact(vec![put, count(account, Noun::SshKey, 1)]).await
     }
 
-    /// Removes a key; `No` when a server uses it, or when it is gone.
+    /// Removes a key; `No` when a server or proxy uses it, or when it is gone.
     pub(crate) async fn delete_ssh_key(&self, account: &AccountId, id: u64) -> Result<Written> {
         let delete = Write::delete(keys::ssh_key(account, id)).only_if(unused());
         self.transact(vec![delete, count(account, Noun::SshKey, -1)]).await

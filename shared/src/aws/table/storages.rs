@@ -5,7 +5,6 @@ use super::keys::{self, sortable, sorted_by};
 use super::users::unused;
 use super::{Condition, Cursor, Noun, Order, Page, Query, Sweep, Table, Update, Write, Written};
 use crate::domain::account::AccountId;
-use crate::domain::check::Check;
 use crate::domain::storage::Storage;
 use crate::error::Result;
 
@@ -48,16 +47,6 @@ impl Table {
         let delete = Write::delete(keys::storage(account, seen.id)).only_if(Condition::All(vec![unused(), unedited]));
         let sweep = Write::delete(keys::sweep(account, seen.id));
         self.transact(vec![delete, sweep, count(account, Noun::Storage, -1)]).await
-    }
-
-    /// Replaces the last check; `No` when another one came in between, or when the storage is gone.
-    pub(crate) async fn put_storage_check(
-        &self,
-        account: &AccountId,
-        seen: &Storage,
-        check: &Check,
-    ) -> Result<Written> {
-        self.put_check(keys::storage(account, seen.id), seen.check.as_ref(), check).await
     }
 
     /// One page of the account's storages.
