@@ -95,6 +95,12 @@ impl Error {
             .with_source(source)
     }
 
+    /// A stored record of a layout that this program does not know. It is left as it is.
+    pub fn unknown_version(version: &str) -> Self {
+        let message = "this was stored by another version of Holdfast; nothing was changed; update this one";
+        Self::new(ErrorKind::Internal, message).with_source(format!("a record has the unknown version {version}"))
+    }
+
     /// The fields of an `Invalid` error; `None` for every other kind.
     pub fn fields(&self) -> Option<&FieldErrors> {
         match &self.kind {

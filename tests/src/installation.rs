@@ -27,6 +27,8 @@ use crate::proxy::Proxy;
 pub struct Setup {
     /// No worker in this process: the test runs one of its own, or none.
     pub no_worker: bool,
+    /// The table is reached through this.
+    pub table_proxy: Option<Proxy>,
     /// S3 is reached through this.
     pub s3_proxy: Option<Proxy>,
 }
@@ -120,6 +122,10 @@ impl Installation {
     /// An installation over a data folder that an earlier one left.
     pub async fn reopen(dir: TempDir, clock: Arc<OffsetClock>, setup: Setup) -> Self {
         let mut aws = EmbeddedAws::start(dir.path(), clock.clone()).await.unwrap();
+        if let Some(proxy) = setup.table_proxy {
+            proxy.forward_to(&aws.endpoints.dynamodb);
+            aws.endpoints.dynamodb = proxy.url;
+        }
         if let Some(proxy) = setup.s3_proxy {
             proxy.forward_to(&aws.endpoints.s3);
             aws.endpoints.s3 = proxy.url;

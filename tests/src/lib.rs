@@ -8,6 +8,7 @@ pub mod installation;
 pub mod leftovers;
 pub mod process;
 pub mod proxy;
+pub mod table;
 pub mod tree;
 
 use std::fmt::Debug;

@@ -22,6 +22,8 @@ pub enum Harm {
     None,
     /// It is answered 503 without being passed on.
     Unavailable,
+    /// It is answered as DynamoDB answers when there is too much to do, without being passed on.
+    Throttled,
     /// Its connection is cut without an answer, and it is not passed on.
     Reset,
     /// It is passed on, and its answer is lost: the connection is cut.
@@ -93,6 +95,7 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     match harm {
         Harm::Unavailable => fault(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
         Harm::Full => fault(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        Harm::Throttled => throttled(),
         Harm::Reset => cut(),
         Harm::None => forward(&inner, request).await,
         Harm::Hold => {
@@ -123,6 +126,11 @@ async fn forward(inner: &Inner, request: Request) -> Response {
 fn fault(status: StatusCode, code: &str) -> Response {
     let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>harm</Message></Error>");
     (status, [("content-type", "application/xml")], body).into_response()
+}
+
+fn throttled() -> Response {
+    let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"harm"}"#;
+    (StatusCode::BAD_REQUEST, [("content-type", "application/x-amz-json-1.0")], body).into_response()
 }
 
 /// An answer that breaks off before its first byte: hyper closes the connection.

@@ -7,6 +7,9 @@ use holdfast_shared::{Error, ErrorKind};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
+/// When to try again what failed because a part did not answer, seconds.
+const UNAVAILABLE_SECS: u32 = 5;
+
 /// A request that failed: the status, and the error that a surface puts in its own envelope.
 ///
 /// As a response it has no body yet: it travels in the response's extensions up to [`super::surface()`], which logs it
@@ -37,6 +40,9 @@ impl HttpError {
             }
             ErrorKind::Throttled { retry_after_secs } => {
                 headers.insert(RETRY_AFTER, retry_after_secs.into());
+            }
+            ErrorKind::Unavailable => {
+                headers.insert(RETRY_AFTER, UNAVAILABLE_SECS.into());
             }
             _ => {}
         }

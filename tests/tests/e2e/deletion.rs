@@ -22,7 +22,7 @@ const WORKER: &str = env!("CARGO_BIN_EXE_worker-process");
 const PAST_ASKING: SignedDuration = SignedDuration::from_mins(11);
 
 async fn without_worker(proxy: Option<&Proxy>) -> Installation {
-    Installation::start_with(Setup { no_worker: true, s3_proxy: proxy.cloned() }).await
+    Installation::start_with(Setup { no_worker: true, s3_proxy: proxy.cloned(), ..Setup::default() }).await
 }
 
 /// A job on a server that nothing connects to.

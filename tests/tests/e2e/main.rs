@@ -27,4 +27,5 @@ mod serve;
 mod slots;
 mod sources;
 mod storage_faults;
+mod table_faults;
 mod workers;

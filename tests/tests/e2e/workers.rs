@@ -14,7 +14,7 @@ const WORKER: &str = env!("CARGO_BIN_EXE_worker-process");
 const PAST_THE_LEASE: SignedDuration = SignedDuration::from_secs(140);
 
 async fn without_worker(proxy: Option<&Proxy>) -> Installation {
-    Installation::start_with(Setup { no_worker: true, s3_proxy: proxy.cloned() }).await
+    Installation::start_with(Setup { no_worker: true, s3_proxy: proxy.cloned(), ..Setup::default() }).await
 }
 
 /// Kills a worker at each of these instants, milliseconds after it was started on a backup, each time on a new backup.

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{self, AttributeValue, TransactWriteItem};
 use serde::Serialize;
 
-use super::{Item, Key, record_item, value};
+use super::{Item, Key, VERSION, VERSION_ATTRIBUTE, record_item, value};
 use crate::error::{Error, Result};
 
 /// Placeholders of one request.
@@ -251,6 +251,7 @@ impl Write {
         more: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self> {
         let mut item = record_item(record)?;
+        item.insert(VERSION_ATTRIBUTE.to_owned(), AttributeValue::N(VERSION.to_owned()));
         item.extend(key.attributes());
         item.extend(more.into_iter().map(|(name, text)| (name.to_owned(), AttributeValue::S(text))));
         Ok(Self::Put { item, condition: None })

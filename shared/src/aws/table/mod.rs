@@ -73,6 +73,10 @@ use crate::error::{Error, Result};
 /// How many pages a listing reads at most for one page of its own.
 const MAX_READS: u32 = 50;
 
+/// The layout of records, which each of them names.
+const VERSION: &str = "1";
+const VERSION_ATTRIBUTE: &str = "v";
+
 /// A stored item: attribute names and values.
 pub type Item = HashMap<String, AttributeValue>;
 
@@ -427,7 +431,14 @@ fn not_of_this_list() -> Error {
 }
 
 /// An item as the record that it holds; key and index attributes are passed over.
+///
+/// A record of another version than ours is an internal error that says so: what reads it next would write it back
+/// without what this version does not know.
 fn read<T: DeserializeOwned>(item: Item) -> Result<T> {
+    match item.get(VERSION_ATTRIBUTE) {
+        Some(AttributeValue::N(version)) if version != VERSION => return Err(Error::unknown_version(version)),
+        _ => {}
+    }
     serde_dynamo::from_item(item).map_err(Error::internal)
 }
 

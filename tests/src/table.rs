@@ -1,0 +1,63 @@
+//! The table as it is stored, beside all that Holdfast would say of it.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::Installation;
+
+/// An item's attributes.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// Reads and writes items as they are.
+#[derive(Debug, Clone)]
+pub struct RawTable {
+    client: Client,
+    name: String,
+}
+
+impl RawTable {
+    /// The table of an installation.
+    pub fn of(installation: &Installation) -> Self {
+        let aws = installation.stack.aws();
+        let keys = aws.data().keys();
+        let config = aws.config("http://test");
+        let own = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(config.region))
+            .credentials_provider(Credentials::new(&keys.access_key, keys.secret_key.expose(), None, None, "test"))
+            .endpoint_url(&aws.endpoints.dynamodb)
+            .build();
+        Self { client: Client::from_conf(own), name: config.table }
+    }
+
+    /// Every item.
+    pub async fn items(&self) -> Vec<Item> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let scan = self.client.scan().table_name(&self.name).set_exclusive_start_key(start).send().await.unwrap();
+            items.extend(scan.items.unwrap_or_default());
+            start = scan.last_evaluated_key;
+            if start.is_none() {
+                return items;
+            }
+        }
+    }
+
+    /// The one item whose partition ends so, and whose sort key does.
+    pub async fn item(&self, pk_end: &str, sk_end: &str) -> Item {
+        let ends = |item: &Item, name: &str, end: &str| item[name].as_s().unwrap().ends_with(end);
+        let items = self.items().await.into_iter();
+        let mut found: Vec<_> = items.filter(|item| ends(item, "pk", pk_end) && ends(item, "sk", sk_end)).collect();
+        assert_eq!(found.len(), 1, "{pk_end} {sk_end}: {found:?}");
+        found.remove(0)
+    }
+
+    /// Puts an item as it is.
+    pub async fn put(&self, item: Item) {
+        self.client.put_item().table_name(&self.name).set_item(Some(item)).send().await.unwrap();
+    }
+}
