@@ -61,7 +61,7 @@ pub async fn import_backups(service: &Service, account: &AccountId, job: Uuid, c
         let after = |secs| created + SignedDuration::from_secs(secs);
         let backup = json!({
             "id": Uuid::new_v4(), "number": 1_000_000 + n, "account": account, "job": job, "name": "history",
-            "tags": {"manual": n % 3 == 0, "daily": n % 3 != 0},
+            "tags": {"manual": n.is_multiple_of(3), "daily": !n.is_multiple_of(3)},
             "status": if n % 3 == 2 { "failed" } else { "completed" },
             "attempt": 1, "created_at": created, "started_at": after(5), "completed_at": after(20),
         });

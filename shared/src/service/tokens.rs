@@ -79,8 +79,7 @@ impl Service {
     pub async fn note_use(&self, token: &Token) -> Result<()> {
         let now = self.clock.now();
         if token.use_is_news(now) {
-            // Refused means that another process noted it, or that the token is gone.
-            let _ = self.aws.table.token_used(token, now).await?;
+            self.aws.table.token_used(token, now).await?;
         }
         Ok(())
     }
