@@ -6,6 +6,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::domain::address::AllowedNetworks;
+
 /// Names and addresses of an installation's resources.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -42,6 +44,9 @@ pub struct Config {
     /// `HOLDFAST_CORS_ORIGINS`: the origins whose pages may call the surfaces from a browser, parted by commas; none where
     /// unset.
     pub cors_origins: Vec<String>,
+    /// `HOLDFAST_ALLOW_NETWORKS`: networks outside the open internet that users may have us connect to, in CIDR form with
+    /// commas between; none where unset.
+    pub allow_networks: AllowedNetworks,
     /// `HOLDFAST_ALLOW_HTTP_STORAGES=true`: storages may have plain `http` endpoints, as on one's own machine.
     pub allow_http_storages: bool,
 }
@@ -146,6 +151,7 @@ impl Config {
             account_requests_per_second: optional("HOLDFAST_ACCOUNT_REQUESTS_PER_SECOND", "a whole number")?
                 .unwrap_or(DEFAULT_ACCOUNT_REQUESTS_PER_SECOND),
             cors_origins: cors_origins()?,
+            allow_networks: allowed_networks()?.unwrap_or_default(),
             allow_http_storages: optional("HOLDFAST_ALLOW_HTTP_STORAGES", "true or false")?.unwrap_or(false),
         })
     }
@@ -174,6 +180,11 @@ fn origins(text: &str) -> Option<Vec<String>> {
         (parsed.is_tuple() && parsed.ascii_serialization() == origin).then(|| origin.to_owned())
     };
     written.map(is_origin).collect()
+}
+
+/// `HOLDFAST_ALLOW_NETWORKS`; `None` where it is unset.
+pub fn allowed_networks() -> Result<Option<AllowedNetworks>, ConfigError> {
+    optional("HOLDFAST_ALLOW_NETWORKS", "networks such as 10.0.0.0/8,fd00::/8, or none")
 }
 
 fn optional<T: std::str::FromStr>(name: &'static str, expected: &'static str) -> Result<Option<T>, ConfigError> {

@@ -5,8 +5,10 @@
 
 mod api;
 mod figures;
+mod front;
 mod machine;
 mod memory;
+mod pages;
 mod rig;
 mod source;
 mod store;
@@ -31,9 +33,24 @@ struct Cli {
     /// How often each thing is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     runs: u64,
+    /// How many requests a run of api makes of each call
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    requests: u64,
+    /// How many backups one job has in api and pages [default: 1 for api, 500,000 for pages]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    backups: Option<u64>,
+    /// How many jobs there are in pages
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(50..=1_000_000))]
+    jobs: u64,
     /// Runs the store and the API on this folder; how this program starts its own other half
     #[arg(long, hide = true)]
     store: Option<PathBuf>,
+    /// Runs the API alone, on what the environment names
+    #[arg(long, hide = true)]
+    front: bool,
+    /// Writes backups of this job, ACCOUNT/JOB, into what the environment names
+    #[arg(long, hide = true)]
+    history_of: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,8 +59,10 @@ enum What {
     Wall,
     /// Peak memory of the worker
     Memory,
-    /// API requests per CPU second
+    /// CPU time of API requests
     Api,
+    /// What a page of a list reads, with few and with many records
+    Pages,
 }
 
 #[tokio::main]
@@ -51,6 +70,12 @@ async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     if let Some(dir) = cli.store {
         return store::run(&dir).await;
+    }
+    if cli.front {
+        return front::run().await;
+    }
+    if let Some(of) = cli.history_of {
+        return front::write_history(&of, cli.backups.unwrap_or(1)).await;
     }
     let asked = |what| cli.what.is_none_or(|named| named == what);
     if asked(What::Wall) {
@@ -60,7 +85,10 @@ async fn main() -> anyhow::Result<()> {
         memory::measure(cli.size_gb.unwrap_or(20), cli.runs).await?;
     }
     if asked(What::Api) {
-        api::measure(cli.runs).await?;
+        api::measure(cli.runs, cli.requests, cli.backups.unwrap_or(1)).await?;
+    }
+    if asked(What::Pages) {
+        pages::measure(cli.jobs, cli.backups.unwrap_or(500_000)).await?;
     }
     Ok(())
 }

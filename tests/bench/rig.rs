@@ -25,7 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Deserialize)]
 pub struct Reached {
     base_url: String,
-    /// Tokens of the one account.
+    /// The one account.
+    pub account: String,
+    /// Its tokens.
     pub tokens: Vec<String>,
     /// What a worker, or the AWS CLI, finds in its environment.
     pub environment: HashMap<String, String>,

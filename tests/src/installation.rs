@@ -10,6 +10,7 @@ use holdfast_local::stack::{Stack, StackOptions};
 use holdfast_shared::aws::Endpoints;
 use holdfast_shared::clock::OffsetClock;
 use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_shared::service::{Report, Service};
 use holdfast_worker::consumer::ConsumerOptions;
 use jiff::SignedDuration;
@@ -27,6 +28,8 @@ use crate::proxy::Proxy;
 pub struct Setup {
     /// No worker in this process: the test runs one of its own, or none.
     pub no_worker: bool,
+    /// Networks that users may name; loopback and private ones unless a test says otherwise.
+    pub allow_networks: Option<AllowedNetworks>,
     /// The table is reached through this.
     pub table_proxy: Option<Proxy>,
     /// S3 is reached through this.
@@ -136,6 +139,7 @@ impl Installation {
             worker: (!setup.no_worker).then(ConsumerOptions::default),
             // Tests run the maintenance when they want to see what it does.
             maintenance: false,
+            allow_networks: setup.allow_networks.unwrap_or_else(AllowedNetworks::loopback_and_private),
         };
         let stack = Stack::over(aws, options).await.unwrap();
         let api = Client::new(stack.base_url(), stack.token().expose());

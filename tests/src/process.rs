@@ -33,6 +33,7 @@ pub fn worker_environment(stack: &Stack) -> Vec<(&'static str, String)> {
         ("HOLDFAST_BUCKET", config.bucket),
         ("HOLDFAST_PUBLIC_URL", config.public_url),
         ("HOLDFAST_SEALING_KEYS", config.sealing_keys.to_text()),
+        ("HOLDFAST_ALLOW_NETWORKS", config.allow_networks.to_string()),
     ]
 }
 

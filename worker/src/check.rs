@@ -70,7 +70,7 @@ async fn connect(
     login: &Login,
     private_key: &Secret,
 ) -> Asked<Session> {
-    let session = match Session::open(login, private_key, &service.clock).await {
+    let session = match Session::open(login, private_key, &service.aws.outside.guard, &service.clock).await {
         Ok(session) => session,
         Err(error) => return Ok(Err(error)),
     };
@@ -107,7 +107,7 @@ async fn look_through(service: &Service, session: Session, login: &Login, privat
     session.close().await;
     let mut found = Found::from([("host_key".to_owned(), host_key.fingerprint.clone())]);
     let pinned = Login { host_key: Some(host_key), ..login.clone() };
-    match remote::forwards(&pinned, private_key, &service.clock).await {
+    match remote::forwards(&pinned, private_key, &service.aws.outside.guard, &service.clock).await {
         Ok(()) => {
             found.insert("forwarding".to_owned(), "allowed".to_owned());
             CheckOutcome { failure: None, found }
@@ -160,6 +160,11 @@ pub async fn check_storage(service: &Service, account: &AccountId, id: u64, chec
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
         storage => storage?,
     };
+    if let Err(refused) = service.check_reach(&storage).await {
+        let failure = CheckFailure { step: "connect".to_owned(), message: refused.to_string() };
+        let outcome = CheckOutcome { failure: Some(failure), found: Found::new() };
+        return service.finish_check(account, Checked::Storage(id), check, outcome).await;
+    }
     let objects = service.objects(account, &storage)?.hasty();
     let key = format!("{}{}", prefix_of_account(account).trim_end_matches('/'), probe_name(check));
     let outcome = match probe(&objects, &key, check).await {

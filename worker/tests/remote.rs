@@ -11,14 +11,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_shared::clock::{SharedClock, SystemClock};
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_shared::domain::login::{Host, HostKey, HostKeySource, Login, LoginName};
 use holdfast_shared::domain::recipe::{FilesConfig, Recipe};
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::Secret;
+use holdfast_shared::guard::Guard;
 use holdfast_worker::recipe::{Source, SourceError};
 use holdfast_worker::remote::{RemoteCommand, RemoteError, Session};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
+
+fn guard() -> Guard {
+    Guard::new(AllowedNetworks::loopback_and_private())
+}
 
 fn clock() -> SharedClock {
     Arc::new(SystemClock)
@@ -93,7 +99,7 @@ impl Sshd {
 
     async fn open(&self) -> Session {
         let login = self.login(Some(self.key("host_ed25519")));
-        Session::open(&login, &self.client_key(), &clock()).await.unwrap()
+        Session::open(&login, &self.client_key(), &guard(), &clock()).await.unwrap()
     }
 
     /// Kills the processes that serve connections, as the kernel does when memory runs out.
@@ -133,7 +139,7 @@ fn descendants(parent: u32) -> Vec<u32> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_connection_tells_the_best_key_and_no_private_key_stays_behind() {
     let sshd = Sshd::start();
-    let session = Session::open(&sshd.login(None), &sshd.client_key(), &clock()).await.unwrap();
+    let session = Session::open(&sshd.login(None), &sshd.client_key(), &guard(), &clock()).await.unwrap();
     let shown = session.host_key();
     assert_eq!(shown.fingerprint, sshd.key("host_ed25519").fingerprint);
     assert_eq!(shown.source, HostKeySource::FirstUse);
@@ -151,14 +157,15 @@ async fn a_pinned_key_or_fingerprint_is_taken_and_another_is_refused() {
         let whole = sshd.key(name);
         let only_fingerprint = HostKey { public_key: None, ..whole.clone() };
         for key in [whole, only_fingerprint] {
-            let session = Session::open(&sshd.login(Some(key.clone())), &sshd.client_key(), &clock()).await.unwrap();
+            let session =
+                Session::open(&sshd.login(Some(key.clone())), &sshd.client_key(), &guard(), &clock()).await.unwrap();
             assert_eq!(session.host_key().fingerprint, key.fingerprint);
             session.close().await;
         }
     }
     let pinned = sshd.key("other");
     for key in [pinned.clone(), HostKey { public_key: None, ..pinned.clone() }] {
-        let error = Session::open(&sshd.login(Some(key)), &sshd.client_key(), &clock()).await.unwrap_err();
+        let error = Session::open(&sshd.login(Some(key)), &sshd.client_key(), &guard(), &clock()).await.unwrap_err();
         assert_eq!((error.retry(), error.step()), (Retry::Never, "host_key"));
         let RemoteError::HostKeyChanged { expected, seen } = error else { panic!("{error}") };
         assert_eq!(expected, pinned.fingerprint);
@@ -170,15 +177,15 @@ async fn a_pinned_key_or_fingerprint_is_taken_and_another_is_refused() {
 async fn a_refused_login_is_permanent_and_silence_is_not() {
     let sshd = Sshd::start();
     let login = sshd.login(Some(sshd.key("host_ed25519")));
-    let wrong_key = Session::open(&login, &Secret::new(sshd.read("other")), &clock()).await.unwrap_err();
+    let wrong_key = Session::open(&login, &Secret::new(sshd.read("other")), &guard(), &clock()).await.unwrap_err();
     assert!(matches!(wrong_key, RemoteError::LoginRefused { .. }), "{wrong_key}");
     let nobody = Login { user: LoginName::parse("nosuchuser").unwrap(), ..login.clone() };
-    let wrong_user = Session::open(&nobody, &sshd.client_key(), &clock()).await.unwrap_err();
+    let wrong_user = Session::open(&nobody, &sshd.client_key(), &guard(), &clock()).await.unwrap_err();
     assert_eq!((wrong_user.retry(), wrong_user.step()), (Retry::Never, "login"));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for host_key in [None, login.host_key.clone()] {
         let silent = Login { port: closed, host_key, ..login.clone() };
-        let error = Session::open(&silent, &sshd.client_key(), &clock()).await.unwrap_err();
+        let error = Session::open(&silent, &sshd.client_key(), &guard(), &clock()).await.unwrap_err();
         assert_eq!((error.retry(), error.step()), (Retry::Later, "connect"), "{error}");
     }
 }

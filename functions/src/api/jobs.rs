@@ -9,7 +9,7 @@ use holdfast_shared::domain::job::{Compute, Job, JobInput};
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::schedule::Schedule;
 use holdfast_shared::domain::storage::Storage;
-use holdfast_shared::service::{JobDetail, Listing, Service};
+use holdfast_shared::service::{JobDetail, Service};
 use holdfast_shared::{Error, ErrorKind, Result};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -194,11 +194,8 @@ pub(super) async fn list(caller: Caller, State(service): State<Service>, query: 
     let paging = Paging::read(&mut fields, SORT_KEYS, OLDEST_FIRST);
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
-    let listed = service.list_jobs(&caller.account, &filter, paging.order, &paging.window()).await?;
-    let Listing { records, next, total } = listed;
-    let records = service.job_details(records).await?;
+    let listing = service.list_jobs(&caller.account, &filter, paging.order, &paging.window()).await?;
     let now = service.clock.now();
-    let listing = Listing { records, next, total };
     Ok(Json(paging.answer(&query, &service.config.public_url, listing, |detail| view(&detail, now))))
 }
 

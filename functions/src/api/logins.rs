@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use holdfast_shared::Result;
 use holdfast_shared::domain::account::AccountId;
-use holdfast_shared::domain::login::{DEFAULT_PORT, Host, HostKey, HostKeySource, Login, LoginEdit, LoginName};
+use holdfast_shared::domain::login::{DEFAULT_PORT, HostKey, HostKeySource, Login, LoginEdit, LoginName};
 use holdfast_shared::domain::ssh_key::SshKey;
 use holdfast_shared::service::Service;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub(super) fn aliased(fields: Fields<'_>) -> Fields<'_> {
 
 /// Reads how a new host is reached.
 pub(super) fn read_new(service: &Service, fields: &mut Fields<'_>) -> Option<Login> {
-    let host = fields.required("host", Host::parse);
+    let host = fields.required("host", |text| service.aws.outside.guard.host(text));
     let port = read_port(fields).unwrap_or(DEFAULT_PORT);
     let user = fields.required("user", LoginName::parse);
     let ssh_key_id = fields.required_id("ssh_key");
@@ -44,7 +44,7 @@ pub(super) fn read_new(service: &Service, fields: &mut Fields<'_>) -> Option<Log
 /// Reads what changes of how a host is reached.
 pub(super) fn read_edit(service: &Service, fields: &mut Fields<'_>) -> LoginEdit {
     LoginEdit {
-        host: fields.optional("host", Host::parse),
+        host: fields.optional("host", |text| service.aws.outside.guard.host(text)),
         port: read_port(fields),
         user: fields.optional("user", LoginName::parse),
         ssh_key_id: fields.optional_id("ssh_key"),

@@ -34,7 +34,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .creates(),
         Operation::get("/v1/ssh-keys/{id}", show).summary("Show an SSH key").needs(read).answers(StatusCode::OK, key()),
         Operation::delete("/v1/ssh-keys/{id}", delete)
-            .summary("Delete an SSH key that no server uses")
+            .summary("Delete an SSH key that no server or proxy uses")
             .needs(write)
             .answers_nothing(),
     ]

@@ -10,6 +10,7 @@ use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::domain::storage::{
     NewStorage, PlainCredentials, Provider, Storage, StorageEdit, bucket, endpoint, region,
 };
+use holdfast_shared::guard::Guard;
 use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -126,7 +127,7 @@ fn answer(storage: &Storage) -> impl IntoResponse + use<> {
 }
 
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let new = read_new(body.fields(), service.config.allow_http_storages)?;
+    let new = read_new(body.fields(), &Reach::of(&service))?;
     let storage = service.create_storage(&caller.account, new).await?;
     Ok((StatusCode::CREATED, answer(&storage)))
 }
@@ -159,7 +160,7 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     body: Body,
 ) -> Answer<impl IntoResponse> {
-    let edit = read_edit(body.fields(), service.config.allow_http_storages)?;
+    let edit = read_edit(body.fields(), &Reach::of(&service))?;
     Ok(answer(&service.update_storage(&caller.account, id, edit, &expected).await?))
 }
 
@@ -182,7 +183,19 @@ pub(super) async fn check(
     Ok((StatusCode::ACCEPTED, answer(&storage)))
 }
 
-fn read_new(mut fields: Fields<'_>, allow_http: bool) -> Result<NewStorage> {
+/// Which endpoints a storage may have.
+struct Reach<'a> {
+    guard: &'a Guard,
+    allow_http: bool,
+}
+
+impl<'a> Reach<'a> {
+    fn of(service: &'a Service) -> Self {
+        Self { guard: &service.aws.outside.guard, allow_http: service.config.allow_http_storages }
+    }
+}
+
+fn read_new(mut fields: Fields<'_>, reach: &Reach<'_>) -> Result<NewStorage> {
     let name = fields.required_text("name", MAX_NAME_CHARS);
     let provider = fields.required("provider", Provider::parse);
     let bucket = fields.required("bucket", bucket);
@@ -196,7 +209,7 @@ fn read_new(mut fields: Fields<'_>, allow_http: bool) -> Result<NewStorage> {
         Some(default) => fields.optional("region", region).or_else(|| Some(default.to_owned())),
         None => fields.required("region", region),
     };
-    let endpoint = read_endpoint(&mut fields, allow_http);
+    let endpoint = read_endpoint(&mut fields, reach);
     match provider {
         Some(provider) if provider.needs_endpoint() && !fields.has("endpoint") => {
             fields.fault("endpoint", "is required for this provider");
@@ -212,12 +225,12 @@ fn read_new(mut fields: Fields<'_>, allow_http: bool) -> Result<NewStorage> {
     })
 }
 
-fn read_edit(mut fields: Fields<'_>, allow_http: bool) -> Result<StorageEdit> {
+fn read_edit(mut fields: Fields<'_>, reach: &Reach<'_>) -> Result<StorageEdit> {
     let edit = StorageEdit {
         name: fields.optional_text("name", MAX_NAME_CHARS),
         bucket: fields.optional("bucket", bucket),
         region: fields.optional("region", region),
-        endpoint: read_endpoint(&mut fields, allow_http),
+        endpoint: read_endpoint(&mut fields, reach),
         key: read_credential(&mut fields, "key"),
         secret: read_credential(&mut fields, "secret"),
     };
@@ -227,8 +240,12 @@ fn read_edit(mut fields: Fields<'_>, allow_http: bool) -> Result<StorageEdit> {
     fields.finish(|| Some(edit))
 }
 
-fn read_endpoint(fields: &mut Fields<'_>, allow_http: bool) -> Option<String> {
-    fields.optional("endpoint", |text| endpoint(text, allow_http))
+fn read_endpoint(fields: &mut Fields<'_>, reach: &Reach<'_>) -> Option<String> {
+    let read = |text: &str| {
+        let endpoint = endpoint(text, reach.allow_http)?;
+        reach.guard.url(text).map(|_| endpoint)
+    };
+    fields.optional("endpoint", read)
 }
 
 fn read_credential(fields: &mut Fields<'_>, name: &str) -> Option<Secret> {
@@ -237,6 +254,7 @@ fn read_credential(fields: &mut Fields<'_>, name: &str) -> Option<Secret> {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_shared::domain::address::AllowedNetworks;
     use serde_json::json;
 
     use super::*;
@@ -244,7 +262,11 @@ mod tests {
 
     fn faults(body: Value) -> Vec<String> {
         let tree = Tree::from_json(body.to_string().as_bytes()).unwrap();
-        let Err(error) = read_new(Fields::new(&tree), false) else { return Vec::new() };
+        let Err(error) =
+            read_new(Fields::new(&tree), &Reach { guard: &Guard::new(AllowedNetworks::default()), allow_http: false })
+        else {
+            return Vec::new();
+        };
         error.fields().unwrap().iter().map(|(field, all)| format!("{field} {}", all.join("; "))).collect()
     }
 

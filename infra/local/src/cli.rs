@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_worker::consumer::DEFAULT_SLOTS;
 
 use crate::administer::{self, AccountArgs, TokenArgs};
@@ -56,6 +57,10 @@ pub(crate) struct Serve {
     /// What the links it hands out start with [default: http:// and the address it listens on]
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    /// Networks outside the open internet that hosts and endpoints may lie in, or none
+    /// [default: HOLDFAST_ALLOW_NETWORKS, or loopback and private ones]
+    #[arg(long, value_name = "NETWORK,…")]
+    pub(crate) allow_networks: Option<AllowedNetworks>,
     /// How many backups run at once
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SLOTS, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) workers: u32,

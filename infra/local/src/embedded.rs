@@ -8,6 +8,7 @@ use std::path::Path;
 use holdfast_shared::aws::Endpoints;
 use holdfast_shared::clock::SharedClock;
 use holdfast_shared::config::{Config, DEFAULT_ACCOUNT_REQUESTS_PER_SECOND, DEFAULT_REQUESTS_PER_SECOND, cors_origins};
+use holdfast_shared::domain::address::AllowedNetworks;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -160,6 +161,7 @@ pub fn config(endpoints: &Endpoints, keys: &Keys, public_url: &str) -> Config {
         account_requests_per_second: DEFAULT_ACCOUNT_REQUESTS_PER_SECOND,
         // What cannot be read was told at the start; see `serve`.
         cors_origins: cors_origins().unwrap_or_default(),
+        allow_networks: AllowedNetworks::loopback_and_private(),
         allow_http_storages: true,
     }
 }

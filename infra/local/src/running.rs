@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use holdfast_shared::aws::{Aws, Endpoints, Sealer};
 use holdfast_shared::clock::{SharedClock, SystemClock};
+use holdfast_shared::config::Config;
 use holdfast_shared::service::Service;
 use serde::{Deserialize, Serialize};
 
@@ -103,14 +104,16 @@ impl Reached {
     async fn over(own: EmbeddedAws, clock: SharedClock) -> Result<Self, ReachError> {
         // Links are handed out by whoever listens, and nobody does.
         let keys = own.data().keys();
-        let service = service(own.endpoints.clone(), keys, "http://127.0.0.1", clock).map_err(ReachError::Setup)?;
+        let config = own.config("http://127.0.0.1");
+        let service = service(own.endpoints.clone(), keys, config, clock).map_err(ReachError::Setup)?;
         service.aws.table.create_if_missing().await.map_err(ReachError::Setup)?;
         Ok(Self { service, first_account: keys.account.clone(), own: Some(own) })
     }
 
     fn beside(dir: &Path, running: &Running, clock: SharedClock) -> Result<Self, ReachError> {
         let keys = Data::keys_in(dir)?;
-        let service = service(running.endpoints(), &keys, &running.public_url, clock).map_err(ReachError::Setup)?;
+        let config = config(&running.endpoints(), &keys, &running.public_url);
+        let service = service(running.endpoints(), &keys, config, clock).map_err(ReachError::Setup)?;
         Ok(Self { service, first_account: keys.account, own: None })
     }
 
@@ -126,10 +129,9 @@ impl Reached {
 pub fn service(
     endpoints: Endpoints,
     keys: &Keys,
-    public_url: &str,
+    config: Config,
     clock: SharedClock,
 ) -> holdfast_shared::Result<Service> {
-    let config = config(&endpoints, keys, public_url);
     Ok(Service {
         aws: Aws::at(endpoints, &keys.access_key, &keys.secret_key, &config),
         sealer: Arc::new(Sealer::new(&config.sealing_keys)?),

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdfast_shared::clock::SystemClock;
-use holdfast_shared::config::cors_origins;
+use holdfast_shared::config::{self, ConfigError, cors_origins};
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_worker::consumer::ConsumerOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -23,11 +24,17 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
     if let Err(error) = cors_origins() {
         return end(CANNOT_START, error);
     }
+    let allow_networks = match allowed_networks(serve.allow_networks) {
+        Ok(networks) => networks,
+        Err(error) => return end(CANNOT_START, error),
+    };
+    let allowed = allow_networks.to_string();
     let options = StackOptions {
         listen: serve.listen,
         public_url: serve.public_url,
         worker: Some(ConsumerOptions { slots: serve.workers }),
         maintenance: true,
+        allow_networks,
     };
     let has_own_url = options.public_url.is_some();
     let stack = match Stack::start(&serve.data, Arc::new(SystemClock), options).await {
@@ -35,6 +42,7 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
         Err(error) => return end(CANNOT_START, error),
     };
     say(format_args!("holdfast listens on {}", stack.base_url()));
+    say(format_args!("beside the open internet it connects to {allowed}; see --allow-networks"));
     say(format_args!("its token is in {}", stack.aws().data().token_path().display()));
     if serve.listen.ip().is_unspecified() && !has_own_url {
         say(format_args!(
@@ -46,6 +54,12 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
     say(format_args!("ending; running backups are given back"));
     stack.shutdown().await;
     ExitCode::SUCCESS
+}
+
+/// What the command line says, else the environment, else what suits one's own machine.
+fn allowed_networks(given: Option<AllowedNetworks>) -> Result<AllowedNetworks, ConfigError> {
+    let from_environment = || Ok(config::allowed_networks()?.unwrap_or_else(AllowedNetworks::loopback_and_private));
+    given.map_or_else(from_environment, Ok)
 }
 
 /// Tells the person who started it; goes on where nobody listens any more.

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use holdfast_shared::clock::SharedClock;
+use holdfast_shared::config::Config;
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::service::{Report, Service};
 use holdfast_worker::consumer::{self, ConsumerOptions};
@@ -40,6 +42,8 @@ pub struct StackOptions {
     pub worker: Option<ConsumerOptions>,
     /// Whether the maintenance runs at the start and each minute.
     pub maintenance: bool,
+    /// Networks outside the open internet that users may have this connect to.
+    pub allow_networks: AllowedNetworks,
 }
 
 /// Why it could not be started. Display says what to do.
@@ -97,8 +101,8 @@ impl Stack {
         let unusable = |source| StartError::Listen { address: options.listen, source };
         let base_url = format!("http://{}", listener.local_addr().map_err(unusable)?);
         let public_url = options.public_url.as_deref().map_or_else(|| Ok(base_url.clone()), public_url)?;
-        let keys = aws.data().keys();
-        let service = running::service(aws.endpoints.clone(), keys, &public_url, aws.clock().clone());
+        let config = Config { allow_networks: options.allow_networks, ..aws.config(&public_url) };
+        let service = running::service(aws.endpoints.clone(), aws.data().keys(), config, aws.clock().clone());
         let service = service.map_err(StartError::Setup)?;
         let token = bootstrap(&service, aws.data()).await.map_err(StartError::Setup)?;
 

@@ -2,6 +2,7 @@
 
 mod endpoints;
 pub mod objects;
+mod outside;
 mod queue;
 mod scheduler;
 mod sealer;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 pub use endpoints::Endpoints;
 pub use objects::Objects;
+pub use outside::Outside;
 pub use queue::{Queue, Received};
 pub use scheduler::{ScheduleEntry, Scheduler};
 pub use sealer::Sealer;
@@ -18,6 +20,7 @@ pub(crate) use sealer::derive;
 pub use table::Table;
 
 use crate::config::Config;
+use crate::guard::Guard;
 
 /// Every resource of an installation; cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Aws {
     pub scheduler: Scheduler,
     /// The SDK's configuration, from which object clients are made.
     pub sdk: Arc<aws_config::SdkConfig>,
+    /// How stores that users name are reached.
+    pub outside: Outside,
 }
 
 impl Aws {
@@ -44,6 +49,7 @@ impl Aws {
             dead_letters: Queue::new(queues, config.dead_letter_queue_url.clone()),
             scheduler: Scheduler::new(aws_sdk_scheduler::Client::new(&sdk), config),
             sdk: Arc::new(sdk),
+            outside: Outside::new(Guard::new(config.allow_networks.clone())),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Host and login names of servers: valid by construction, so that nothing downstream has to escape them.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// A host name, an IPv4 or an IPv6 address (without brackets).
 ///
@@ -40,6 +41,41 @@ impl Host {
             return Err("looks like a number; write an IPv4 address as four decimal numbers");
         }
         Ok(Self(name.to_owned()))
+    }
+
+    /// The host of an absolute URL with an authority, and the URL.
+    ///
+    /// It has to be written as [`Host::parse`] takes one. URL parsers take more: they make `127.0.0.1` of `127.1`,
+    /// `0x7f000001`, `%3127.0.0.1` and of full-width digits, and drop line breaks.
+    pub fn of_url(text: &str) -> Result<(Self, Url), &'static str> {
+        let form = "must be a whole url, as in https://example.com";
+        let url = Url::parse(text).map_err(|_| form)?;
+        let (_, rest) = text.split_once("://").ok_or(form)?;
+        let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+        let with_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let written = with_port.strip_suffix(&port).unwrap_or(with_port);
+        let host = Self::parse(written.strip_suffix(default_port(&url)).unwrap_or(written))?;
+        // Both parsers have to see the same, or one of them is being fooled.
+        let seen = url.host_str().map(Self::parse).transpose()?;
+        if !seen.is_some_and(|seen| seen.eq_ignore_ascii_case(&host)) {
+            return Err(form);
+        }
+        Ok((host, url))
+    }
+
+    /// The address, where it is one and no name.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+}
+
+/// How a URL may spell the port that it would have anyway; parsers drop it.
+fn default_port(url: &Url) -> &'static str {
+    match url.scheme() {
+        "https" => ":443",
+        "http" => ":80",
+        _ => "",
     }
 }
 
@@ -142,6 +178,23 @@ mod tests {
             "1.2.3.4.5",
             "a.0x1",
             "1.2.3.256",
+            "0177.0.0.1",
+            "0x7f.1",
+            "017700000001",
+            "127.0.0.01",
+            "127.0.0.1.",
+            "localhost..",
+            "１２７.0.0.1",
+            "①②⑦.0.0.1",
+            "127。0。0。1",
+            "127．0．0．1",
+            "loc\u{ad}alhost",
+            "[127.0.0.1]",
+            "[localhost]",
+            "::1]",
+            "::1%lo",
+            "::ffff:127.1",
+            "127.0.0.1\0",
             "bücher.example",
             "a/b",
             "%h",
@@ -149,6 +202,55 @@ mod tests {
         ];
         for text in cases {
             assert!(Host::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn urls_name_hosts_in_our_own_spelling_only() {
+        let cases = [
+            ("https://minio.example.com:9000", "minio.example.com"),
+            ("https://minio.example.com:443/a?b#c", "minio.example.com"),
+            ("https://Example.COM", "Example.COM"),
+            ("http://127.0.0.1:80", "127.0.0.1"),
+            ("http://[::1]:9000/", "::1"),
+            ("https://[2606:4700::1111]", "2606:4700::1111"),
+            ("https://example.com.", "example.com"),
+            ("https://user:pass@example.com/", "example.com"),
+        ];
+        for (text, host) in cases {
+            assert_eq!(&*Host::of_url(text).unwrap().0, host, "{text}");
+        }
+        let tricks = [
+            "http://2130706433",
+            "http://2130706433:80",
+            "http://0x7f000001",
+            "http://0x7f.1",
+            "http://0177.0.0.1",
+            "http://017700000001",
+            "http://127.1",
+            "http://127.0.1",
+            "http://127.0.0.1.",
+            "http://%31%32%37.0.0.1",
+            "http://127。0。0。1",
+            "http://１２７.0.0.1",
+            "http://①②⑦.0.0.1",
+            "http://127.0.0.1%00.example.com",
+            "http://127.0.\n0.1",
+            "http:127.0.0.1",
+            "http:/127.0.0.1",
+            "http:\\\\127.0.0.1",
+            "http://example.com\\@127.0.0.1",
+            "http://[::1%25lo]",
+            "http://[127.0.0.1]",
+            "http://bücher.example",
+            "http://loc\u{ad}alhost",
+            "http://ⓛocalhost",
+            "mailto:a@example.com",
+            "//example.com",
+            "",
+        ];
+        for text in tricks {
+            assert!(Host::of_url(text).is_err(), "{text:?}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod ability;
 pub mod account;
+pub mod address;
 pub mod audit_event;
 pub mod backup;
 pub mod check;

@@ -140,9 +140,12 @@ impl Service {
 
     /// One backup and how far it is.
     pub async fn backup_detail(&self, account: &AccountId, id: Uuid) -> Result<BackupDetail> {
-        let backup = self.backup(account, id).await?;
-        let progress = self.progress_of(&backup).await?;
-        Ok(BackupDetail { backup, progress })
+        let (job, progress) = self.aws.table.what_hangs_on(account, id).await?;
+        let backup = match job {
+            Some(job) => self.aws.table.backup(account, job, id).await?,
+            None => None,
+        };
+        Ok(BackupDetail { backup: backup.ok_or_else(|| Error::not_found("backup"))?, progress })
     }
 
     async fn progress_of(&self, backup: &Backup) -> Result<Option<Progress>> {

@@ -1,6 +1,5 @@
 //! Jobs: what their owner does with them. Their runs are in [`super::runs`].
 
-use futures::future::try_join;
 use uuid::Uuid;
 
 use super::Service;
@@ -208,51 +207,51 @@ impl Service {
         Err(changed_meanwhile())
     }
 
-    /// One page of jobs. With `modified_since` under another sort it can be short, and still have a next page.
+    /// One page of jobs with what they refer to. With `modified_since` under another sort it can be short, and still have
+    /// a next page.
     pub async fn list_jobs(
         &self,
         account: &AccountId,
         filter: &JobFilter,
         order: Order,
         window: &Window,
-    ) -> Result<Listing<Job>> {
+    ) -> Result<Listing<JobDetail>> {
         let servers = match &filter.host {
             Some(host) => Some(self.servers_with_host(account, host).await?),
             None => None,
         };
         let table = &self.aws.table;
-        let page = table.filter_jobs(account, servers.as_deref(), filter.modified_since, order, window);
-        let total = async {
-            match (&servers, filter.modified_since) {
-                (_, Some(_)) => Ok(None),
-                (Some(servers), None) => table.total_jobs_of(account, servers).await.map(Some),
-                (None, None) => table.total_jobs(account).await.map(Some),
-            }
+        let page = table.filter_jobs(account, servers.as_deref(), filter.modified_since, order, window).await?;
+        // What is changed since then, nobody counts.
+        let is_counted = filter.modified_since.is_none();
+        let counters: Vec<Key> = match servers {
+            _ if !is_counted => Vec::new(),
+            Some(servers) => servers.iter().map(|server| keys::jobs_of_server_counter(account, *server)).collect(),
+            None => vec![keys::jobs_counter(account)],
         };
-        let (page, total) = try_join(page, total).await?;
-        Ok(Listing { records: page.records, next: page.next, total })
+        let keys = page.records.iter().flat_map(keys_of_job).chain(counters.iter().cloned());
+        let near = table.records(keys.collect()).await?;
+        let total = is_counted.then(|| near.total(&counters)).transpose()?;
+        Ok(Listing { records: self.details(page.records, &near).await?, next: page.next, total })
     }
 
     /// A job with what it refers to.
     pub async fn job_detail(&self, job: Job) -> Result<JobDetail> {
-        self.job_details(vec![job]).await?.pop().ok_or_else(|| Error::internal("a job has no detail"))
+        let near = self.aws.table.records(keys_of_job(&job)).await?;
+        self.details(vec![job], &near).await?.pop().ok_or_else(|| Error::internal("a job has no detail"))
     }
 
-    /// Jobs of one account with what they refer to, in the same order: what several of them refer to is read once.
-    pub async fn job_details(&self, jobs: Vec<Job>) -> Result<Vec<JobDetail>> {
-        let near = self.aws.table.records(jobs.iter().flat_map(keys_of_job).collect()).await?;
-        let mut drafts = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            drafts.push(Draft::of(job, &near)?);
-        }
-        let far = self.aws.table.records(drafts.iter().flat_map(Draft::keys).collect()).await?;
+    /// Jobs with what they refer to, in the same order: what several of them refer to is read once.
+    async fn details(&self, jobs: Vec<Job>, near: &Records) -> Result<Vec<JobDetail>> {
+        let drafts = jobs.into_iter().map(|job| Draft::of(job, near)).collect::<Result<Vec<_>>>()?;
+        let mut far = self.aws.table.records(drafts.iter().flat_map(Draft::keys).collect()).await?;
         let mut details = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            let mut detail = draft.finish(&far)?;
-            if detail.last_backups.len() < LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS))
-            {
+            let expected = LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS));
+            let mut detail = draft.finish(&mut far)?;
+            if detail.last_backups.len() < expected {
                 // One of the newest was deleted: only the list knows which one comes after them.
-                detail.last_backups = self.newest_backups(&draft.job).await?;
+                detail.last_backups = self.newest_backups(&detail.job).await?;
             }
             details.push(detail);
         }
@@ -265,27 +264,25 @@ impl Service {
         Ok(self.aws.table.list_backups(&job.account, job.id, newest_first, limit, None).await?.records)
     }
 
-    /// The change, if it can be carried out: what it names is looked up, and what is missing is told with all other faults.
+    /// The change, if it can be carried out: what it names is looked up at once, and what is missing is told with all
+    /// other faults.
     async fn checked(&self, account: &AccountId, mut change: JobChange) -> Result<JobChange> {
-        if let Some(Compute::Server { server_id }) = change.compute
-            && self.aws.table.server(account, server_id).await?.is_none()
-        {
-            change.faults.push("compute.server_id", "names no server of this account");
+        let mut named = Vec::new();
+        if let Some(Compute::Server { server_id }) = change.compute {
+            named.push(("compute.server_id".to_owned(), "server", keys::server(account, server_id)));
         }
         for (index, storage) in change.storages.iter().flatten() {
-            if self.aws.table.storage(account, storage.storage_id).await?.is_none() {
-                change.faults.push(format!("storage.{index}.storage_id"), "names no storage of this account");
-            }
+            named.push((format!("storage.{index}.storage_id"), "storage", keys::storage(account, storage.storage_id)));
         }
-        if let Some(Some(id)) = change.encryption_key_id
-            && !self.aws.table.has(&keys::encryption_key(account, id)).await?
-        {
-            change.faults.push("encryption_key_id", "names no encryption key of this account");
+        if let Some(Some(id)) = change.encryption_key_id {
+            named.push(("encryption_key_id".to_owned(), "encryption key", keys::encryption_key(account, id)));
         }
-        if let Some(Some(id)) = change.proxy_id
-            && !self.aws.table.has(&keys::proxy(account, id)).await?
-        {
-            change.faults.push("proxy_id", "names no proxy of this account");
+        if let Some(Some(id)) = change.proxy_id {
+            named.push(("proxy_id".to_owned(), "proxy", keys::proxy(account, id)));
+        }
+        let found = self.aws.table.records(named.iter().map(|(.., key)| key.clone()).collect()).await?;
+        for (field, what, _) in named.into_iter().filter(|(.., key)| !found.has(key)) {
+            change.faults.push(field, format!("names no {what} of this account"));
         }
         let faults: FieldErrors = std::mem::take(&mut change.faults);
         Ok(faults.check(change)?)
@@ -344,17 +341,17 @@ impl Draft {
         ssh_key.chain(self.tally.newest.iter().map(|backup| keys::backup(account, self.job.id, *backup)))
     }
 
-    fn finish(&self, far: &Records) -> Result<JobDetail> {
+    fn finish(self, far: &mut Records) -> Result<JobDetail> {
         let account = &self.job.account;
-        let server = match &self.server {
+        let ssh_key = match &self.server {
             Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.login.ssh_key_id))?,
             None => None,
         };
-        let server = self.server.clone().zip(server);
-        let newest = self.tally.newest.iter().map(|id| far.get::<Backup>(&keys::backup(account, self.job.id, *id)));
+
+        let newest = self.tally.newest.iter().map(|id| far.take::<Backup>(&keys::backup(account, self.job.id, *id)));
         let mut last_backups = newest.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
         last_backups.sort_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));
-        Ok(JobDetail { server, storages: self.storages.clone(), last_backups, job: self.job.clone() })
+        Ok(JobDetail { server: self.server.zip(ssh_key), storages: self.storages, last_backups, job: self.job })
     }
 }
 

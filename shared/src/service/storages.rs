@@ -6,10 +6,12 @@ use crate::aws::Objects;
 use crate::aws::table::{Cursor, Noun, Order, keys};
 use crate::domain::account::AccountId;
 use crate::domain::check::Checked;
+use crate::domain::host::Host;
 use crate::domain::revision::Expected;
 use crate::domain::sealed::Secret;
 use crate::domain::storage::{NewStorage, PlainCredentials, Provider, Storage, StorageCredentials, StorageEdit};
 use crate::error::{Error, FieldErrors, Result};
+use crate::guard::Refused;
 
 impl Service {
     /// Records a storage. Nothing is written to it yet.
@@ -170,7 +172,22 @@ impl Service {
         let open = self.open_credentials(account, storage)?;
         let credentials = open.as_ref().map(|open| (&open.key, &open.secret));
         let endpoint = storage.endpoint_url();
-        Ok(Objects::new(&self.aws.sdk, &storage.bucket, &storage.region, endpoint.as_deref(), credentials))
+        Ok(Objects::new(
+            &self.aws.sdk,
+            &self.aws.outside,
+            &storage.bucket,
+            &storage.region,
+            endpoint.as_deref(),
+            credentials,
+        ))
+    }
+
+    /// Whether a storage's endpoint leads where we connect to. Ask before working with its bucket: an endpoint that is an
+    /// address is looked at nowhere else, and a name that is refused would be tried for a minute.
+    pub async fn check_reach(&self, storage: &Storage) -> std::result::Result<(), Refused> {
+        let Some(endpoint) = storage.endpoint_url().filter(|_| storage.credentials.is_some()) else { return Ok(()) };
+        let (_, url) = Host::of_url(&endpoint).map_err(|why| Refused::Unreadable { host: endpoint.clone(), why })?;
+        self.aws.outside.guard.resolve_url(&url).await.map(drop)
     }
 
     /// A storage's credentials in the open; `None` for the installation's own bucket.

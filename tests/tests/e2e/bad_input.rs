@@ -120,7 +120,7 @@ async fn world(installation: &Installation) -> String {
     let mut backups = Vec::new();
     for job in &jobs.records {
         backups.push(
-            service.list_backups(&account, job.id, &Default::default(), order, &Window::first(100)).await.unwrap(),
+            service.list_backups(&account, job.job.id, &Default::default(), order, &Window::first(100)).await.unwrap(),
         );
     }
     let entries = service.aws.scheduler.list(None, None).await.unwrap();

@@ -6,6 +6,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use bytes::Bytes;
 use holdfast_local::stack::{Stack, StackOptions};
 use holdfast_shared::clock::{Clock, SystemClock};
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_tests::installation::Host;
 use holdfast_tests::{Answer, Client, Installation};
 use http::Method;
@@ -222,6 +223,7 @@ async fn links_start_with_the_public_url() {
         public_url: Some("https://backups.example.com/holdfast/".to_owned()),
         worker: None,
         maintenance: false,
+        allow_networks: AllowedNetworks::default(),
     };
     let stack = Stack::start(dir.path(), std::sync::Arc::new(SystemClock), options).await.unwrap();
     let api = Client::new(stack.base_url(), stack.token().expose());

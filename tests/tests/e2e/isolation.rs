@@ -28,6 +28,13 @@ async fn lists(client: &Client) -> Vec<Value> {
     all
 }
 
+async fn add_proxy_and_key(owner: &Client) {
+    let proxy = json!({"name": "test", "host": "10.0.0.1", "user": "test", "ssh_key": 1});
+    owner.post("/v1/proxies", proxy).await.expect(201);
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    owner.post("/v1/encryption-keys", json!({"name": "test", "public_key": key})).await.expect(201);
+}
+
 /// What the route's parameters are in the first account.
 struct Owned {
     job: String,
@@ -53,6 +60,8 @@ impl Owned {
 fn body(route: &Route) -> Value {
     match route.pattern.as_str() {
         "/v1/jobs/{id}/storage" => json!({"storage": [{"storage_id": 1}]}),
+        "/v1/jobs/{id}/encryption-key" => json!({"encryption_key_id": 1}),
+        "/v1/jobs/{id}/proxy" => json!({"proxy_id": 1}),
         _ => json!({}),
     }
 }
@@ -68,10 +77,7 @@ async fn a_second_account_finds_nothing_of_the_first() {
     let backup = installation.run(&job).await["id"].as_str().unwrap().to_owned();
     let shown = installation.api.get(&format!("/v1/jobs/{job}")).await.expect(200).data();
     let owned = Owned { job, schedule: shown["schedule"][0]["id"].as_u64().unwrap(), backup };
-    let proxy = json!({"name": "test", "host": "10.0.0.1", "user": "test", "ssh_key": 1});
-    installation.api.post("/v1/proxies", proxy).await.expect(201);
-    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
-    installation.api.post("/v1/encryption-keys", json!({"name": "test", "public_key": key})).await.expect(201);
+    add_proxy_and_key(&installation.api).await;
     let before = lists(&installation.api).await;
 
     installation.api.post("/v1/tokens", json!({"name": "test", "abilities": ["*"]})).await.expect(201);
@@ -102,14 +108,16 @@ async fn ids_of_another_account_cannot_be_used_in_a_body() {
     let installation = Installation::start().await;
     let host = Host::start().await;
     let server = installation.add_server(&host).await;
+    add_proxy_and_key(&installation.api).await;
     let stranger = stranger(&installation).await;
     let job = json!({
         "name": "mine", "recipe_id": 1, "config": {"root_path": "/"},
         "compute": {"type": "server", "server_id": server}, "storage": [{"storage_id": 1}],
+        "encryption_key_id": 1, "proxy_id": 1,
     });
     let errors = stranger.post("/v1/jobs", job).await.expect(422).json()["errors"].clone();
     let fields: Vec<_> = errors.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["compute.server_id", "storage.0.storage_id"]);
+    assert_eq!(fields, ["compute.server_id", "encryption_key_id", "proxy_id", "storage.0.storage_id"]);
     let new = json!({"name": "mine", "host": "10.0.0.1", "user": "root", "ssh_key": 1});
     for path in ["/v1/servers", "/v1/proxies"] {
         let errors = stranger.post(path, new.clone()).await.expect(422).json()["errors"].clone();

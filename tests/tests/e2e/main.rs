@@ -12,6 +12,7 @@ mod downloads;
 mod downtime;
 mod encryption_keys;
 mod fixtures;
+mod guard;
 mod isolation;
 mod jobs;
 mod limits;

@@ -83,6 +83,9 @@ async fn a_proxy_in_use_stays() {
     let refused = api.delete("/v1/proxies/1").await.expect(409).json();
     assert_eq!(refused["message"], "the proxy is used by the job shop files");
     api.delete(&format!("/v1/jobs/{job}/proxy")).await.expect(204);
+    api.post(&format!("/v1/jobs/{job}/proxy"), json!({"proxy_id": 1})).await.expect(204);
+    api.delete("/v1/proxies/1").await.expect(409);
+    api.delete(&format!("/v1/jobs/{job}/proxy")).await.expect(204);
     api.delete("/v1/proxies/1").await.expect(204);
 }
 

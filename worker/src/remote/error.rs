@@ -3,6 +3,7 @@
 use std::io;
 
 use holdfast_shared::domain::retry::Retry;
+use holdfast_shared::guard::Refused;
 
 /// A server could not be used. Display is safe to show to its owner and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +11,9 @@ pub enum RemoteError {
     /// Host, user or key are none that ssh may be given.
     #[error("the server cannot be connected to: {0}")]
     BadTarget(String),
+    /// The host leads to where users may not lead us, or cannot be looked up.
+    #[error(transparent)]
+    Guarded(#[from] Refused),
     /// No SSH server answered, or not in time.
     #[error("no answer from {host} port {port}: {message}")]
     Unreachable {
@@ -73,6 +77,7 @@ impl RemoteError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
+            Self::Guarded(refused) => refused.retry(),
             Self::Unreachable { .. } | Self::Lost | Self::Local(_) => Retry::Later,
             Self::BadTarget(_)
             | Self::UnknownName { .. }
@@ -92,6 +97,7 @@ impl RemoteError {
             Self::ForwardingRefused { .. } => "forwarding",
             Self::TimedOut { .. } => "command",
             Self::BadTarget(_)
+            | Self::Guarded(_)
             | Self::Lost
             | Self::Unreachable { .. }
             | Self::UnknownName { .. }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_shared::clock::SharedClock;
 use holdfast_shared::domain::login::Login;
 use holdfast_shared::domain::sealed::Secret;
+use holdfast_shared::guard::Guard;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -22,8 +23,13 @@ const WORDS_BYTES: u64 = 16 << 10;
 /// through: what listens where, behind the proxy, is for the servers' own checks to tell.
 ///
 /// This takes a connection of its own, since a master does not tell its clients why a channel was refused.
-pub async fn forwards(login: &Login, private_key: &Secret, clock: &SharedClock) -> Result<(), RemoteError> {
-    let target = Target::of(login)?;
+pub async fn forwards(
+    login: &Login,
+    private_key: &Secret,
+    guard: &Guard,
+    clock: &SharedClock,
+) -> Result<(), RemoteError> {
+    let target = Target::of(login, guard).await?;
     let host_key = scan::key_to_trust(&target, login.host_key.as_ref(), clock).await?;
     let folder = session_folder().map_err(RemoteError::Local)?;
     let files = write_files(folder.path(), &target, &host_key, private_key).map_err(RemoteError::Local)?;

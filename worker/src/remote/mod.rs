@@ -20,6 +20,7 @@ use std::time::Duration;
 use holdfast_shared::clock::SharedClock;
 use holdfast_shared::domain::login::{HostKey, Login};
 use holdfast_shared::domain::sealed::Secret;
+use holdfast_shared::guard::Guard;
 use openssh::{ControlPersist, KnownHosts, SessionBuilder};
 use tempfile::TempDir;
 
@@ -49,10 +50,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and logs in. The server has to show its pinned host key; without one it has to show the best of those
+    /// Connects, where the guard lets us, and logs in. The server has to show its pinned host key; without one it has to show the best of those
     /// that a scan saw just before, which [`Session::host_key`] then tells so that it can be pinned.
-    pub async fn open(login: &Login, private_key: &Secret, clock: &SharedClock) -> Result<Self, RemoteError> {
-        let target = Target::of(login)?;
+    pub async fn open(
+        login: &Login,
+        private_key: &Secret,
+        guard: &Guard,
+        clock: &SharedClock,
+    ) -> Result<Self, RemoteError> {
+        let target = Target::of(login, guard).await?;
         let host_key = scan::key_to_trust(&target, login.host_key.as_ref(), clock).await?;
         let folder = session_folder().map_err(RemoteError::Local)?;
         let files = write_files(folder.path(), &target, &host_key, private_key).map_err(RemoteError::Local)?;

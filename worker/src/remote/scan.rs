@@ -46,7 +46,16 @@ fn fingerprints(keys: &[HostKey]) -> String {
 /// Every key that the server shows; an error when there is none.
 async fn scan(target: &Target, clock: &SharedClock) -> Result<Vec<HostKey>, RemoteError> {
     let mut command = Command::new("ssh-keyscan");
-    command.args(["-T", "10", "-t", "ed25519,ecdsa,rsa", "-p", &target.port.to_string(), "--", &target.host]);
+    command.args([
+        "-T",
+        "10",
+        "-t",
+        "ed25519,ecdsa,rsa",
+        "-p",
+        &target.port.to_string(),
+        "--",
+        &target.address.to_string(),
+    ]);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = match timeout(SCAN_TIMEOUT, command.output()).await {
         Ok(output) => output.map_err(RemoteError::Local)?,

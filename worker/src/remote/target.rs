@@ -1,9 +1,11 @@
 //! The target: what ssh is told, and nothing else. No word of a user reaches a command line or another option's line.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::Path;
 
 use holdfast_shared::domain::login::{Host, Login, LoginName};
+use holdfast_shared::guard::Guard;
 
 use super::RemoteError;
 
@@ -13,24 +15,31 @@ pub(super) const ALIAS: &str = "target";
 /// A server's address, checked once more here: a newline in a host name once ran a `ProxyCommand`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
+    /// As its owner named it; for messages only.
     pub host: String,
+    /// Where the guard says that this leads. Nobody looks the name up again.
+    pub address: IpAddr,
     pub port: u16,
     pub user: String,
 }
 
 impl Target {
-    pub(super) fn of(login: &Login) -> Result<Self, RemoteError> {
-        Self::new(&login.host, login.port, &login.user)
+    /// Looks the host up, once, and refuses it where it leads to what users may not reach.
+    pub(super) async fn of(login: &Login, guard: &Guard) -> Result<Self, RemoteError> {
+        let found = guard.resolve(&login.host, login.port).await?;
+        let nowhere = || RemoteError::UnknownName { host: login.host.to_string() };
+        let first = found.first().ok_or_else(nowhere)?;
+        Self::new(&login.host, first.ip(), login.port, &login.user)
     }
 
-    fn new(host: &str, port: u16, user: &str) -> Result<Self, RemoteError> {
+    fn new(host: &str, address: IpAddr, port: u16, user: &str) -> Result<Self, RemoteError> {
         let bad = |what: &str, why: &str| RemoteError::BadTarget(format!("its {what} {why}"));
         let host = Host::parse(host).map_err(|why| bad("host", why))?;
         let user = LoginName::parse(user).map_err(|why| bad("user", why))?;
         if port == 0 {
             return Err(bad("port", "must be 1 to 65535"));
         }
-        Ok(Self { host: host.to_string(), port, user: user.to_string() })
+        Ok(Self { host: host.to_string(), address, port, user: user.to_string() })
     }
 
     /// An ssh_config for this one server. The paths are ours and hold no space or quote.
@@ -38,10 +47,10 @@ impl Target {
     /// `aes128-gcm` comes first since it takes the least CPU per byte where the processor knows AES (measured: 1.6 times
     /// faster than chacha20). Only the given key is offered, only the pinned host key is taken, and nothing is forwarded.
     pub(super) fn ssh_config(&self, identity: &Path, known_hosts: &Path) -> String {
-        let Self { host, port, user } = self;
+        let Self { address, port, user, .. } = self;
         let mut text = format!("Host {ALIAS}\n");
         let options = [
-            ("HostName", host.clone()),
+            ("HostName", address.to_string()),
             ("Port", port.to_string()),
             ("User", user.clone()),
             ("HostKeyAlias", ALIAS.to_owned()),
@@ -84,13 +93,17 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     #[test]
     fn the_config_names_one_server_by_a_fixed_alias() {
-        let target = Target::new("db-1.example.com", 2222, "backup").unwrap();
+        let target = Target::new("db-1.example.com", ADDRESS, 2222, "backup").unwrap();
         let text = target.ssh_config(Path::new("/t/key"), Path::new("/t/known_hosts"));
-        let expected = ["Host target\n", "\n  HostName db-1.example.com\n", "\n  Port 2222\n", "\n  User backup\n"];
+        let expected = ["Host target\n", "\n  HostName 192.0.2.1\n", "\n  Port 2222\n", "\n  User backup\n"];
         for part in expected {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
@@ -102,11 +115,11 @@ mod tests {
         let hosts =
             ["a\nProxyCommand id", "-oProxyCommand=id", "a b", "%h", "a;id", "$(id)", "`id`", "", "a#b", "a\"b"];
         for host in hosts {
-            assert!(matches!(Target::new(host, 22, "root"), Err(RemoteError::BadTarget(_))), "{host:?}");
+            assert!(matches!(Target::new(host, ADDRESS, 22, "root"), Err(RemoteError::BadTarget(_))), "{host:?}");
         }
         for user in ["root\nProxyCommand id", "-l", "a b", "%u", "$(id)", "", "a\"b", "a\0b"] {
-            assert!(matches!(Target::new("host", 22, user), Err(RemoteError::BadTarget(_))), "{user:?}");
+            assert!(matches!(Target::new("host", ADDRESS, 22, user), Err(RemoteError::BadTarget(_))), "{user:?}");
         }
-        assert!(Target::new("host", 0, "root").is_err());
+        assert!(Target::new("host", ADDRESS, 0, "root").is_err());
     }
 }

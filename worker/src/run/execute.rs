@@ -86,7 +86,7 @@ impl StorageUpload {
 /// Runs the attempt of `kept`. When it fails, whatever reason there is, nothing of it stays behind that could be deleted.
 pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
     honours(&kept.claim.job)?;
-    let buckets = open_buckets(kept)?;
+    let buckets = open_buckets(kept).await?;
     until_stopped(kept, sweep_earlier(kept, &buckets)).await?;
     let session = until_stopped(kept, connect(kept)).await?;
     let finished = dump(kept, &session, &buckets).await;
@@ -119,13 +119,15 @@ fn honours(job: &Job) -> Result<(), RunError> {
     Ok(())
 }
 
-fn open_buckets(kept: &Kept) -> Result<Vec<Bucket>, RunError> {
-    let account = &kept.claim.backup.account;
-    let open = |storage: &Storage| {
-        let objects = kept.service.objects(account, storage)?;
-        Ok(Bucket { storage: storage.clone(), objects })
-    };
-    kept.claim.storages.iter().map(open).collect()
+async fn open_buckets(kept: &Kept) -> Result<Vec<Bucket>, RunError> {
+    let mut buckets = Vec::with_capacity(kept.claim.storages.len());
+    for storage in &kept.claim.storages {
+        let reached = kept.service.check_reach(storage).await;
+        reached.map_err(|error| RunError::Storage { name: storage.name.clone(), error: error.into() })?;
+        let objects = kept.service.objects(&kept.claim.backup.account, storage)?;
+        buckets.push(Bucket { storage: storage.clone(), objects });
+    }
+    Ok(buckets)
 }
 
 /// Deletes what earlier attempts left: objects that were completed without a record, and uploads.
@@ -153,7 +155,7 @@ async fn connect(kept: &Kept) -> Result<Session, RunError> {
     let Claim { backup, server, .. } = &*kept.claim;
     let (host, login) = (SshHost::Server(server.id), &server.login);
     let private_key = kept.service.open_ssh_key(&backup.account, login.ssh_key_id).await?;
-    let opened = Session::open(login, &private_key, &kept.service.clock).await;
+    let opened = Session::open(login, &private_key, &kept.service.aws.outside.guard, &kept.service.clock).await;
     let status = if opened.is_ok() { LoginStatus::Success } else { LoginStatus::Failed };
     if let Err(error) = kept.service.login_used(&backup.account, host, status).await {
         tracing::debug!(error = error.chain(), "the server's last use could not be noted");

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use holdfast_shared::clock::SystemClock;
+use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_worker::consumer::ConsumerOptions;
 
 use self::client::Client;
@@ -53,6 +54,7 @@ async fn show(folder: &Path, keep: bool) -> Result<()> {
         public_url: None,
         worker: Some(ConsumerOptions::default()),
         maintenance: true,
+        allow_networks: AllowedNetworks::loopback_and_private(),
     };
     let stack = Stack::start(&folder.join("data"), Arc::new(SystemClock), options).await?;
     println!("Holdfast listens on {}\n", stack.base_url());

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use holdfast_shared::aws::table::{Order, SortBy};
 use holdfast_shared::aws::{Aws, Objects};
 use holdfast_shared::clock::SystemClock;
+use holdfast_shared::domain::address::AllowedNetworks;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -14,7 +15,13 @@ use super::*;
 use crate::data::DataError;
 
 fn options() -> StackOptions {
-    StackOptions { listen: (Ipv4Addr::LOCALHOST, 0).into(), public_url: None, worker: None, maintenance: false }
+    StackOptions {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        public_url: None,
+        worker: None,
+        maintenance: false,
+        allow_networks: AllowedNetworks::default(),
+    }
 }
 
 async fn start(dir: &Path) -> Stack {

@@ -71,6 +71,9 @@ pub enum ObjectsError {
         /// What differs, with both values.
         what: String,
     },
+    /// The endpoint leads to where users may not lead us, or cannot be looked up.
+    #[error(transparent)]
+    Guarded(#[from] crate::guard::Refused),
     /// What was handed in cannot be used to build a request: an endpoint that is no URL.
     #[error("the storage of bucket {bucket} cannot be used: {message}")]
     Unusable {
@@ -85,6 +88,7 @@ impl ObjectsError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
+            Self::Guarded(refused) => refused.retry(),
             Self::Refused { .. } | Self::NoBucket { .. } | Self::Rejected { .. } | Self::Unusable { .. } => {
                 Retry::Never
             }

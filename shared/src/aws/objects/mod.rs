@@ -27,6 +27,7 @@ pub use error::ObjectsError;
 pub use listing::{Listed, Page, PendingUpload, Swept};
 pub use upload::{Part, Stored, Upload, crc64_of_joined};
 
+use super::Outside;
 use crate::domain::sealed::Secret;
 
 /// What a call answers.
@@ -54,11 +55,12 @@ pub struct Objects {
 impl Objects {
     /// The bucket `bucket` in `region`.
     ///
-    /// Without `credentials` it is reached as the installation reaches AWS, endpoint included. With them the
-    /// installation's endpoint is not used: `endpoint` counts, or else AWS's own. Buckets are addressed by path wherever
-    /// an endpoint is given, since other stores seldom have a name per bucket.
+    /// Without `credentials` it is reached as the installation reaches AWS, endpoint included. With them it is a user's:
+    /// the installation's endpoint is not used, but `endpoint`, or else AWS's own, and only through the guard. Buckets are
+    /// addressed by path wherever an endpoint is given, since other stores seldom have a name per bucket.
     pub fn new(
         sdk: &SdkConfig,
+        outside: &Outside,
         bucket: &str,
         region: &str,
         endpoint: Option<&str>,
@@ -69,6 +71,7 @@ impl Objects {
             let credentials = Credentials::new(key.expose(), secret.expose(), None, None, "storage");
             config = config.credentials_provider(credentials);
             config.set_endpoint_url(None);
+            config = config.http_client(outside.http.clone());
         }
         if let Some(endpoint) = endpoint {
             config = config.endpoint_url(endpoint);
@@ -219,11 +222,14 @@ fn content_disposition(file_name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::address::AllowedNetworks;
+    use crate::guard::Guard;
 
     fn bucket(endpoint: Option<&str>) -> Objects {
         let sdk = SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest()).build();
         let (key, secret) = (Secret::new("AKIDEXAMPLE"), Secret::new("canary-secret"));
-        Objects::new(&sdk, "backups", "eu-west-1", endpoint, Some((&key, &secret)))
+        let outside = Outside::new(Guard::new(AllowedNetworks::default()));
+        Objects::new(&sdk, &outside, "backups", "eu-west-1", endpoint, Some((&key, &secret)))
     }
 
     #[tokio::test]

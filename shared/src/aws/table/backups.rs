@@ -10,7 +10,7 @@ use super::tally::{Lag, Tally};
 use super::walk::{List, at_least, from, without_value};
 use super::{Condition, Cursor, Due, Order, Page, Query, SortBy, Table, Update, Window, Write, Written, value};
 use crate::domain::account::AccountId;
-use crate::domain::backup::{Backup, LEASE_GRACE_SECS, Status};
+use crate::domain::backup::{Backup, LEASE_GRACE_SECS, Progress, Status};
 use crate::error::Result;
 
 /// What must still be true of a backup for a write to it to take place.
@@ -116,6 +116,18 @@ impl Table {
     pub(crate) async fn was_deleted(&self, account: &AccountId, id: Uuid) -> Result<bool> {
         let row: Option<JobOfBackup> = self.get(&keys::job_of_backup(account, id)).await?;
         Ok(row.is_some_and(|row| row.ttl.is_some()))
+    }
+
+    /// Which job a backup belongs to, and how far it is.
+    pub(crate) async fn what_hangs_on(
+        &self,
+        account: &AccountId,
+        id: Uuid,
+    ) -> Result<(Option<Uuid>, Option<Progress>)> {
+        let (job, progress) = (keys::job_of_backup(account, id), keys::progress(account, id));
+        let records = self.records(vec![job.clone(), progress.clone()]).await?;
+        let job: Option<JobOfBackup> = records.get(&job)?;
+        Ok((job.map(|row| row.job), records.get(&progress)?))
     }
 
     /// Replaces a backup, with `more` writes as one; `No` when the fence does not hold.

@@ -30,6 +30,11 @@ impl Records {
         self.0.get(key).cloned().map(read).transpose()
     }
 
+    /// Whether there is a record under a key.
+    pub fn has(&self, key: &Key) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// The item under a key, as it is stored.
     pub(super) fn item(&self, key: &Key) -> Option<&Item> {
         self.0.get(key)

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Table, Update, Write, keys};
+use super::{Key, Records, Table, Update, Write, keys};
 use crate::domain::account::AccountId;
 use crate::error::{Error, Result};
 
@@ -67,26 +67,22 @@ impl Table {
         self.next_numbers(account, noun, 1).await
     }
 
-    /// How many jobs the account has.
-    pub(crate) async fn total_jobs(&self, account: &AccountId) -> Result<u64> {
-        self.total(account, "JOB").await
-    }
-
     /// How many of a noun the account has, where [`count`] is part of making and deleting one.
     pub(crate) async fn total_of(&self, account: &AccountId, noun: Noun) -> Result<u64> {
         self.total(account, noun.as_str()).await
     }
 
-    /// How many jobs these servers have together.
-    pub(crate) async fn total_jobs_of(&self, account: &AccountId, servers: &[u64]) -> Result<u64> {
-        let keys = servers.iter().map(|server| keys::jobs_of_server_counter(account, *server));
-        let counters: Vec<Counter> = self.in_order(keys.collect()).await?;
-        Ok(counters.iter().map(|counter| u64::try_from(counter.total).unwrap_or(0)).sum())
-    }
-
     async fn total(&self, account: &AccountId, noun: &str) -> Result<u64> {
         let counter: Counter = self.get(&keys::counter(account, noun)).await?.unwrap_or_default();
         Ok(u64::try_from(counter.total).unwrap_or(0))
+    }
+}
+
+impl Records {
+    /// What these counters say together, which were asked for by their keys.
+    pub(crate) fn total(&self, counters: &[Key]) -> Result<u64> {
+        let counters = counters.iter().filter_map(|key| self.get::<Counter>(key).transpose());
+        counters.map(|counter| Ok(u64::try_from(counter?.total).unwrap_or(0))).sum()
     }
 }
 
@@ -97,7 +93,7 @@ pub(super) fn count(account: &AccountId, noun: Noun, by: i64) -> Write {
 
 /// Counts a job in or out, as part of the transaction that makes or deletes it.
 pub(super) fn count_job(account: &AccountId, by: i64) -> Write {
-    Update::of(keys::counter(account, "JOB")).add("total", by).into()
+    Update::of(keys::jobs_counter(account)).add("total", by).into()
 }
 
 /// Counts a job in or out of its server's, as part of the transaction that makes, moves or deletes it.

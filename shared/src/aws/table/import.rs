@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::backups::{put_backup, put_job_of_backup};
 use super::jobs::{put_job, rows_of_new, used_keys};
-use super::{Item, Noun, Table, Update, Write, facets, keys, tally};
+use super::{Item, Table, Update, Write, facets, keys, tally};
 use crate::domain::backup::Backup;
 use crate::domain::job::Job;
 use crate::error::{Error, Result};
@@ -39,8 +39,7 @@ impl Table {
             }
         }
         self.put_all(puts).await?;
-        counters
-            .insert(keys::counter(account, Noun::Job.as_str()), i64::try_from(jobs.len()).map_err(Error::internal)?);
+        counters.insert(keys::jobs_counter(account), i64::try_from(jobs.len()).map_err(Error::internal)?);
         for (attribute, amounts) in [("users", users), ("total", counters)] {
             for (key, amount) in amounts {
                 let _ = self.write(Update::of(key).add(attribute, amount).into()).await?;

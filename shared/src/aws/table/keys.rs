@@ -51,6 +51,11 @@ fn number(id: u64) -> String {
     format!("{id:012}")
 }
 
+/// Where nothing ever stands: to ask whether the table answers.
+pub(crate) fn nothing() -> Key {
+    Key::new("NOTHING".to_owned(), "NOTHING")
+}
+
 /// The account's own record.
 pub(crate) fn account(account: &AccountId) -> Key {
     Key::new(format!("A#{account}"), "ACCOUNT")
@@ -179,6 +184,11 @@ pub(crate) fn jobs_of_server(account: &AccountId, server: u64) -> String {
 /// A job's row under its server.
 pub(crate) fn job_of_server(account: &AccountId, server: u64, job: Uuid) -> Key {
     Key::new(jobs_of_server(account, server), job.to_string())
+}
+
+/// Counts the jobs of the account.
+pub(crate) fn jobs_counter(account: &AccountId) -> Key {
+    counter(account, "JOB")
 }
 
 /// Counts the jobs of a server.
