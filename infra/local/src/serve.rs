@@ -42,8 +42,8 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
         Err(error) => return end(CANNOT_START, error),
     };
     say(format_args!("holdfast listens on {}", stack.base_url()));
-    say(format_args!("beside the open internet it connects to {allowed}; see --allow-networks"));
     say(format_args!("its token is in {}", stack.aws().data().token_path().display()));
+    say(format_args!("beside the open internet it connects to {allowed}; see --allow-networks"));
     if serve.listen.ip().is_unspecified() && !has_own_url {
         say(format_args!(
             "links start with {}, which works on this machine only; name --public-url for others",
