@@ -3,6 +3,7 @@
 //! It owns wires: how a request is read, how an answer looks, which status a failure has. Every rule is `shared`'s; a
 //! handler reads, calls one use case and prints.
 
+pub mod administration;
 pub mod api;
 pub mod http;
 pub mod maintenance;

@@ -11,11 +11,13 @@ use http::{Method, StatusCode, Uri};
 use crate::api::answers;
 use crate::http::address::client_address;
 use crate::http::request_id::RequestId;
-use crate::http::{Answer, surface};
+use crate::http::{Answer, safe_for_browsers, surface};
 
 /// `GET /v1/downloads/{ticket}`. The ticket is the authentication.
 pub fn router(service: Service) -> Router {
-    surface(Router::new().route("/v1/downloads/{ticket}", get(redirect)).with_state(service), answers::failure)
+    let config = service.config.clone();
+    let routes = Router::new().route("/v1/downloads/{ticket}", get(redirect)).with_state(service);
+    safe_for_browsers(surface(routes, answers::failure), &config)
 }
 
 async fn redirect(

@@ -36,9 +36,14 @@ pub struct Config {
     pub download_origin: Option<String>,
     /// `HOLDFAST_SEALING_KEYS`: seal secrets and sign download tickets.
     pub sealing_keys: SealingKeys,
-    /// `HOLDFAST_REQUESTS_PER_SECOND`: how many HTTP requests one token may make of one process, on average; 50 where
-    /// unset.
+    /// `HOLDFAST_REQUESTS_PER_SECOND`: how many HTTP requests one token may make, on average; 50 where unset.
     pub requests_per_second: u32,
+    /// `HOLDFAST_ACCOUNT_REQUESTS_PER_SECOND`: how many all tokens of one account may make together, on average; 200 where
+    /// unset.
+    pub account_requests_per_second: u32,
+    /// `HOLDFAST_CORS_ORIGINS`: the origins whose pages may call the surfaces from a browser, parted by commas; none where
+    /// unset.
+    pub cors_origins: Vec<String>,
     /// `HOLDFAST_ALLOW_NETWORKS`: networks outside the open internet that users may have us connect to, in CIDR form with
     /// commas between; none where unset.
     pub allow_networks: AllowedNetworks,
@@ -48,6 +53,8 @@ pub struct Config {
 
 /// How many requests a token may make each second unless the operator says otherwise.
 pub const DEFAULT_REQUESTS_PER_SECOND: u32 = 50;
+/// How many requests all tokens of an account may make each second unless the operator says otherwise.
+pub const DEFAULT_ACCOUNT_REQUESTS_PER_SECOND: u32 = 200;
 
 /// The installation's master keys, the newest first: that one seals, all of them open. As text `2:BASE64,1:BASE64`,
 /// each with the number that what it sealed begins with. Debug prints nothing of them.
@@ -141,6 +148,9 @@ impl Config {
             })?,
             requests_per_second: optional("HOLDFAST_REQUESTS_PER_SECOND", "a whole number")?
                 .unwrap_or(DEFAULT_REQUESTS_PER_SECOND),
+            account_requests_per_second: optional("HOLDFAST_ACCOUNT_REQUESTS_PER_SECOND", "a whole number")?
+                .unwrap_or(DEFAULT_ACCOUNT_REQUESTS_PER_SECOND),
+            cors_origins: cors_origins()?,
             allow_networks: allowed_networks()?.unwrap_or_default(),
             allow_http_storages: optional("HOLDFAST_ALLOW_HTTP_STORAGES", "true or false")?.unwrap_or(false),
         })
@@ -150,6 +160,26 @@ impl Config {
 /// `RUST_LOG`: what is logged, as `tracing_subscriber` reads it; `info` where unset.
 pub fn log_filter() -> String {
     std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()).unwrap_or_else(|| "info".to_owned())
+}
+
+/// `HOLDFAST_CORS_ORIGINS`, for an installation that reads nothing else of its environment.
+pub fn cors_origins() -> Result<Vec<String>, ConfigError> {
+    let text = std::env::var("HOLDFAST_CORS_ORIGINS").unwrap_or_default();
+    let unreadable = ConfigError::Unreadable {
+        name: "HOLDFAST_CORS_ORIGINS",
+        expected: "origins such as https://example.com, parted by commas",
+    };
+    origins(&text).ok_or(unreadable)
+}
+
+/// Origins as browsers spell them; `None` if one is no such thing.
+fn origins(text: &str) -> Option<Vec<String>> {
+    let written = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let is_origin = |origin: &str| {
+        let parsed = url::Url::parse(origin).ok()?.origin();
+        (parsed.is_tuple() && parsed.ascii_serialization() == origin).then(|| origin.to_owned())
+    };
+    written.map(is_origin).collect()
 }
 
 /// `HOLDFAST_ALLOW_NETWORKS`; `None` where it is unset.
@@ -164,4 +194,19 @@ fn optional<T: std::str::FromStr>(name: &'static str, expected: &'static str) ->
 
 fn required(name: &'static str) -> Result<String, ConfigError> {
     std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(ConfigError::Missing(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_spelt_as_browsers_do() {
+        assert_eq!(origins("").unwrap(), Vec::<String>::new());
+        let two = origins("https://a.example, http://localhost:3000,").unwrap();
+        assert_eq!(two, ["https://a.example", "http://localhost:3000"]);
+        for text in ["*", "null", "a.example", "https://a.example/", "https://a.example:443", "https://A.example"] {
+            assert!(origins(text).is_none(), "{text}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The native surface, `/v1`: one file per resource, and in each the list of its calls.
 
+mod account;
 pub(crate) mod answers;
 mod audit_events;
 mod backups;
@@ -18,19 +19,21 @@ pub mod servers;
 pub mod ssh_keys;
 mod stacks;
 mod storages;
+pub(crate) mod tokens;
 
 use axum::Router;
 use holdfast_shared::service::Service;
 
 use crate::http::operation::{Operation, routes};
-use crate::http::rate_limit::RateLimit;
 use crate::http::schema::Schema;
-use crate::http::{App, surface};
+use crate::http::{App, safe_for_browsers, surface};
 
 /// Every call of the surface.
 pub fn operations() -> Vec<Operation> {
     let all = [
         health::operations(),
+        account::operations(),
+        tokens::operations(),
         ssh_keys::operations(),
         servers::operations(),
         proxies::operations(),
@@ -53,6 +56,8 @@ pub fn operations() -> Vec<Operation> {
 /// The forms of what its answers show, by name.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     let all = [
+        account::schemas(),
+        tokens::schemas(),
         ssh_keys::schemas(),
         servers::schemas(),
         proxies::schemas(),
@@ -73,6 +78,6 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
 
 /// The native surface.
 pub fn router(service: Service) -> Router {
-    let rate_limit = RateLimit::new(service.config.requests_per_second);
-    surface(routes(operations(), App { service, rate_limit }), answers::failure)
+    let config = service.config.clone();
+    safe_for_browsers(surface(routes(operations(), App::new(service)), answers::failure), &config)
 }

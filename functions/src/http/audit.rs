@@ -30,7 +30,7 @@ use super::surface::App;
 pub struct Audit {
     /// The surface's calls that read, as their own router: who asks was let in already.
     pub reads: Router,
-    /// The paths of those that show one record, each ending in a parameter.
+    /// The paths of those that show one record.
     pub shown: Arc<[&'static str]>,
     /// The rest.
     pub app: App,

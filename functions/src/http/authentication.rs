@@ -1,7 +1,6 @@
 //! Who asks: `Authorization: Bearer TOKEN`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, Request, State};
@@ -9,10 +8,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::token::Token;
+use holdfast_shared::service::sha256_hex;
 use holdfast_shared::{Error, ErrorKind, Result};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
+use super::accept;
+use super::address::client_address;
 use super::error::{Answer, HttpError};
 use super::operation::{Access, Call};
 use super::surface::App;
@@ -46,18 +48,58 @@ pub async fn authenticate(
         return Ok(next.run(request).await);
     }
     let (mut parts, body) = request.into_parts();
-    let token = app.service.authenticate(bearer(&parts)?).await?;
-    app.rate_limit.take(&token.account, token.id, Instant::now())?;
+    let token = token_of(&parts, &app).await?;
+    app.rate_limit.take(&app.service, &token).await?;
     parts.extensions.insert(Caller { account: token.account.clone(), token });
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-/// Refuses a call that the caller's token may not make.
+/// Refuses a call that the caller's token may not make, or whose answer the caller could not take.
 pub async fn authorise(Extension(call): Extension<Arc<Call>>, request: Request, next: Next) -> Answer<Response> {
     if let (Access::Needs(ability), Some(caller)) = (call.access, request.extensions().get::<Caller>()) {
         caller.token.demand(ability)?;
     }
+    accept::check(request.headers(), &call)?;
     Ok(next.run(request).await)
+}
+
+/// The token that the request was made with, from what this process knows or from the table.
+async fn token_of(parts: &Parts, app: &App) -> Result<Token> {
+    let text = bearer(parts)?;
+    let (now, sha256) = (app.service.clock.now(), sha256_hex(text));
+    if let Some(token) = app.known_tokens.find(&sha256, now) {
+        return Ok(token);
+    }
+    // Whoever is known is not held up by a neighbour who is not.
+    let address = client_address(&parts.extensions);
+    address.map_or(Ok(()), |address| app.strangers.check(address, now))?;
+    match app.service.authenticate(text).await {
+        Ok(token) => {
+            app.known_tokens.remember(token.clone(), now);
+            note_use(app, &token);
+            Ok(token)
+        }
+        Err(error) => {
+            if let (ErrorKind::Unauthenticated, Some(address)) = (&error.kind, address) {
+                app.strangers.failed(address, now);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Notes the use beside the request, which does not wait for it. A function that is frozen after its answer does it when
+/// it is next called.
+fn note_use(app: &App, token: &Token) {
+    if !token.use_is_news(app.service.clock.now()) {
+        return;
+    }
+    let (service, token) = (app.service.clone(), token.clone());
+    tokio::spawn(async move {
+        if let Err(error) = service.note_use(&token).await {
+            tracing::warn!(token = token.id, error = error.chain(), "the use of a token was not noted");
+        }
+    });
 }
 
 /// The token's text. The scheme's name is read in any case, as RFC 9110 section 11.1 says.

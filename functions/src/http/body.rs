@@ -1,6 +1,7 @@
 //! Reading a body: JSON, `application/x-www-form-urlencoded` and `multipart/form-data` all become one [`Tree`].
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
@@ -16,11 +17,13 @@ use super::tree::{Tree, malformed};
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// How much of a larger one is read and dropped, so that its sender gets to read the answer.
 const MAX_DRAINED_BYTES: usize = 8 * MAX_BODY_BYTES;
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a request's body says; an empty body says nothing, whatever its type.
 ///
-/// Refused with 415 for a type or encoding that is not read, 413 over [`MAX_BODY_BYTES`] (chunked or not), and 400 when
-/// it cannot be read as what it claims to be.
+/// Refused with 415 for a type or encoding that is not read, 413 over [`MAX_BODY_BYTES`] (chunked or not), 408 when it
+/// takes longer than 30 s to arrive, and 400 when it cannot be read as what it claims to be.
 #[derive(Debug)]
 pub struct Body(pub Tree);
 
@@ -117,7 +120,19 @@ fn unsupported(message: &str) -> HttpError {
     HttpError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
 }
 
-pub(super) async fn collect(headers: &HeaderMap, mut body: axum::body::Body) -> Result<Bytes, HttpError> {
+/// The bytes of a body, unless it takes longer than [`PATIENCE`] to arrive.
+pub(super) async fn collect(headers: &HeaderMap, body: axum::body::Body) -> Result<Bytes, HttpError> {
+    collect_within(PATIENCE, headers, body).await
+}
+
+async fn collect_within(patience: Duration, headers: &HeaderMap, body: axum::body::Body) -> Result<Bytes, HttpError> {
+    tokio::time::timeout(patience, read_all(headers, body)).await.unwrap_or_else(|_| {
+        let message = format!("the body did not arrive within {} s", patience.as_secs());
+        Err(HttpError::with_status(StatusCode::REQUEST_TIMEOUT, message))
+    })
+}
+
+async fn read_all(headers: &HeaderMap, mut body: axum::body::Body) -> Result<Bytes, HttpError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut seen = 0;
     let mut kept = BytesMut::new();
@@ -153,6 +168,7 @@ async fn multipart_pairs(bytes: Bytes, boundary: String) -> Result<Vec<(String, 
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
     use serde_json::{Value, json};
 
     use super::*;
@@ -180,6 +196,14 @@ mod tests {
                      --B\r\nContent-Disposition: form-data; name=\"config[root_path]\"\r\n\r\n/\r\n--B--\r\n";
         assert_eq!(read_as("multipart/form-data; boundary=B", parts).await.unwrap(), expected);
         assert_eq!(read_as("application/vnd.api+json", "{}").await.unwrap(), json!({}));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_not_waited_for() {
+        let begun = futures::stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"{")) });
+        let body = axum::body::Body::from_stream(begun.chain(futures::stream::pending()));
+        let refused = collect_within(Duration::from_millis(10), &HeaderMap::new(), body).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::REQUEST_TIMEOUT);
     }
 
     #[tokio::test]

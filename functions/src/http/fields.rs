@@ -370,6 +370,19 @@ mod tests {
     }
 
     #[test]
+    fn reads_lists_of_texts() {
+        let body = tree(json!({"good": ["1", "2"], "bad": ["1", "x", 3], "no": "1"}));
+        let mut fields = Fields::new(&body);
+        let number = |text: &str| text.parse::<u8>().map_err(|_| "must be a number");
+        assert_eq!(fields.texts("good", number), Some(vec![1, 2]));
+        for name in ["bad", "no", "absent"] {
+            assert_eq!(fields.texts(name, number), None, "{name}");
+        }
+        let names: Vec<_> = told(fields).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["bad.1", "bad.2", "no"]);
+    }
+
+    #[test]
     fn refuses_what_nobody_asked_for() {
         let body =
             tree(json!({"host": "a", "ssh_host": "b", "hots": "c", "compute": {"type": "x", "server": 1}, "no": null}));

@@ -3,7 +3,7 @@
 //! The router, the check of abilities, the audit trail, the OpenAPI document and the tests that walk all routes are
 //! made from the same list, so none of them can forget a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -230,7 +230,10 @@ pub fn also_at(operations: &[Operation], rename: impl Fn(&'static str) -> &'stat
 /// Routes for all operations. A request is authenticated, audited, authorised and, where it makes something, kept for
 /// its repetitions, in that order.
 pub fn routes(operations: Vec<Operation>, app: App) -> Router {
-    let shows = |call: &Call| call.method == Method::GET && call.path.ends_with('}');
+    let edited: BTreeSet<_> =
+        operations.iter().map(|one| &one.call).filter(|one| one.edits).map(|one| one.path).collect();
+    let is_record = |path: &str| path.ends_with('}') || edited.contains(path);
+    let shows = |call: &Call| call.method == Method::GET && is_record(call.path);
     let (reads, shown): (Vec<_>, Vec<_>) = operations
         .iter()
         .filter(|operation| shows(&operation.call))

@@ -1,85 +1,90 @@
-//! How many requests one token may make: a token bucket in this process's memory.
+//! How many requests tokens may make, over all processes: see [`Window`].
 //!
-//! Each Lambda sandbox and each local process counts for itself, so that a limit costs no write: it keeps one runaway
-//! script from starving the others, and is not a quota.
+//! A process takes permits from the table in batches that grow with what it has used of the window, by a quarter: a busy
+//! one writes a few dozen times where it serves hundreds of requests, an idle one once per request, and what a batch
+//! leaves unused is never more than that quarter. If the table does not answer, neither would the request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::domain::token::Token;
+use holdfast_shared::service::{Service, Window};
 use holdfast_shared::{Error, ErrorKind, Result};
+use jiff::Timestamp;
 
-/// How many tokens are kept before those that have rested long enough are forgotten.
+/// How many tokens are kept before those of windows gone by are forgotten.
 const MAX_BUCKETS: usize = 10_000;
+/// A batch is at least one permit and at most this many.
+const MAX_BATCH: u32 = 64;
+/// A batch is what was used so far, divided by this.
+const GROWTH: u32 = 4;
 
-/// A bucket per token; clones share them.
-#[derive(Debug, Clone)]
+/// What this process may still pass for a token; one at a time takes from it or fills it.
+type Shared = Arc<tokio::sync::Mutex<Bucket>>;
+
+/// Permits per token; clones share them.
+#[derive(Debug, Clone, Default)]
 pub struct RateLimit {
-    per_second: f64,
-    burst: f64,
-    buckets: Arc<Mutex<HashMap<(AccountId, u64), Bucket>>>,
+    buckets: Arc<Mutex<HashMap<(AccountId, u64), Shared>>>,
 }
 
 #[derive(Debug)]
 struct Bucket {
-    level: f64,
-    at: Instant,
+    window: Window,
+    left: u32,
+    used: u32,
+    exhausted: bool,
+}
+
+impl Bucket {
+    fn of(window: Window) -> Self {
+        Self { window, left: 0, used: 0, exhausted: false }
+    }
 }
 
 impl RateLimit {
-    /// `per_second` requests on average, and twice as many at once after a rest.
-    pub fn new(per_second: u32) -> Self {
-        let per_second = f64::from(per_second.max(1));
-        Self { per_second, burst: 2.0 * per_second, buckets: Arc::default() }
+    /// Counts one request of a token; [`ErrorKind::Throttled`] when it, or its account, has none left in this window.
+    pub async fn take(&self, service: &Service, token: &Token) -> Result<()> {
+        let now = service.clock.now();
+        let window = Window::at(now);
+        let bucket = self.bucket(token, window);
+        let mut bucket = bucket.lock().await;
+        if bucket.window != window {
+            *bucket = Bucket::of(window);
+        }
+        if bucket.left == 0 && !bucket.exhausted {
+            let batch = (bucket.used / GROWTH).clamp(1, MAX_BATCH);
+            bucket.left = service.take_permits(&token.account, token.id, window, batch).await?;
+            bucket.exhausted = bucket.left < batch;
+        }
+        if bucket.left == 0 {
+            return Err(throttled(window, now));
+        }
+        bucket.left -= 1;
+        bucket.used += 1;
+        Ok(())
     }
 
-    /// Counts one request of a token at `now`; [`ErrorKind::Throttled`] when it has none left.
-    pub fn take(&self, account: &AccountId, token_id: u64, now: Instant) -> Result<()> {
+    fn bucket(&self, token: &Token, window: Window) -> Shared {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (token.account.clone(), token.id);
+        if let Some(bucket) = buckets.get(&place) {
+            return bucket.clone();
+        }
         if buckets.len() >= MAX_BUCKETS {
-            let rest = Duration::from_secs_f64(self.burst / self.per_second);
-            buckets.retain(|_, bucket| now.saturating_duration_since(bucket.at) < rest);
+            buckets.retain(|_, bucket| bucket.try_lock().is_ok_and(|bucket| bucket.window == window));
         }
-        let full = Bucket { level: self.burst, at: now };
-        let bucket = buckets.entry((account.clone(), token_id)).or_insert(full);
-        let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * self.per_second;
-        bucket.level = (bucket.level + gained).min(self.burst);
-        bucket.at = now;
-        if bucket.level < 1.0 {
-            return Err(Error::new(
-                ErrorKind::Throttled { retry_after_secs: 1 },
-                "too many requests with this token; wait a second and try again",
-            ));
+        if buckets.len() >= MAX_BUCKETS {
+            // Permits are lost, none is won.
+            buckets.clear();
         }
-        bucket.level -= 1.0;
-        Ok(())
+        buckets.entry(place).or_insert_with(|| Arc::new(tokio::sync::Mutex::new(Bucket::of(window)))).clone()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn allows_a_burst_then_the_rate() {
-        let limit = RateLimit::new(5);
-        let account = AccountId::parse("a").unwrap();
-        let start = Instant::now();
-        let passed = |now| (0..20).filter(|_| limit.take(&account, 1, now).is_ok()).count();
-        assert_eq!(passed(start), 10);
-        assert_eq!(passed(start + Duration::from_secs(1)), 5);
-        assert_eq!(passed(start + Duration::from_secs(60)), 10);
-    }
-
-    #[test]
-    fn counts_each_token_for_itself() {
-        let limit = RateLimit::new(1);
-        let account = AccountId::parse("a").unwrap();
-        let now = Instant::now();
-        while limit.take(&account, 1, now).is_ok() {}
-        assert!(limit.take(&account, 2, now).is_ok());
-        let refused = limit.take(&account, 1, now).unwrap_err();
-        assert_eq!(refused.kind, ErrorKind::Throttled { retry_after_secs: 1 });
-    }
+fn throttled(window: Window, now: Timestamp) -> Error {
+    let retry_after_secs = window.secs_left(now);
+    let message = format!("too many requests with this token or in this account; try again in {retry_after_secs} s");
+    Error::new(ErrorKind::Throttled { retry_after_secs }, message)
 }

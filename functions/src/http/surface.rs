@@ -18,17 +18,32 @@ use tower::util::MapRequestLayer;
 use tracing::Instrument;
 
 use super::error::HttpError;
+use super::known_tokens::KnownTokens;
+use super::limits;
 use super::path::normalise;
 use super::rate_limit::RateLimit;
 use super::request_id::{REQUEST_ID, RequestId};
+use super::strangers::Strangers;
 
 /// What the handlers and extractors of one surface work with; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App {
     /// The use cases.
     pub service: Service,
-    /// Requests per token.
+    /// Requests per token and account.
     pub rate_limit: RateLimit,
+    /// Tokens that were authenticated a moment ago.
+    pub(super) known_tokens: KnownTokens,
+    /// Addresses that sent tokens which do not work.
+    pub(super) strangers: Strangers,
+}
+
+impl App {
+    /// What the handlers of a surface work with, over these use cases.
+    pub fn new(service: Service) -> Self {
+        let (rate_limit, known_tokens) = (RateLimit::default(), KnownTokens::default());
+        Self { service, rate_limit, known_tokens, strangers: Strangers::default() }
+    }
 }
 
 impl FromRef<App> for Service {
@@ -48,6 +63,7 @@ pub fn surface(routes: Router, render: Render) -> Router {
         .method_not_allowed_fallback(async || {
             HttpError::with_status(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method; see Allow")
         })
+        .layer(from_fn(limits::check))
         .layer(from_fn(move |request: Request, next: Next| answer(render, request, next)));
     // A layer of the router itself would run after routing: the path has to be in order before.
     Router::new().fallback_service(MapRequestLayer::new(normalise).layer(routes))

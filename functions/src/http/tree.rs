@@ -7,6 +7,12 @@ use serde_json::{Map, Value};
 const MAX_PAIRS: usize = 1000;
 /// How deep brackets may nest.
 const MAX_DEPTH: usize = 8;
+/// How deep a JSON document may nest, its own object included.
+const MAX_JSON_DEPTH: usize = 32;
+/// How many members one object may have.
+const MAX_MEMBERS: usize = 100;
+/// How long the name of a member may be, bytes. What its value may be, its reader says.
+const MAX_MEMBER_NAME_BYTES: usize = 255;
 
 /// Named values as they came: of a JSON object, or of a form or query whose names nest by brackets.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,7 +22,7 @@ impl Tree {
     /// Takes a JSON document, which must be an object.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         match serde_json::from_slice(bytes) {
-            Ok(Value::Object(map)) => Ok(Self(map)),
+            Ok(document @ Value::Object(_)) => Self::bounded(document),
             Ok(_) => Err(malformed("the body must be a JSON object")),
             // The parser's own words give place and cause, and quote nothing of the body.
             Err(error) => Err(malformed(format!("the body is not valid JSON: {error}"))),
@@ -42,7 +48,34 @@ impl Tree {
             }
             insert(&mut root, &path, value);
         }
-        Ok(Self(root.into_iter().map(|(name, value)| (name, lists(value))).collect()))
+        Self::bounded(Value::Object(root.into_iter().map(|(name, value)| (name, lists(value))).collect()))
+    }
+
+    fn bounded(document: Value) -> Result<Self> {
+        check_bounds(&document, 1)?;
+        match document {
+            Value::Object(map) => Ok(Self(map)),
+            _ => Err(malformed("the body must be a JSON object")),
+        }
+    }
+}
+
+/// Refuses what nests too deep or has too many members, so that nothing below has to be afraid of it.
+fn check_bounds(value: &Value, depth: usize) -> Result<()> {
+    let deeper = |value| check_bounds(value, depth + 1);
+    match value {
+        Value::Object(_) | Value::Array(_) if depth > MAX_JSON_DEPTH => {
+            Err(malformed(format!("the body nests deeper than {MAX_JSON_DEPTH} levels")))
+        }
+        Value::Object(members) if members.len() > MAX_MEMBERS => {
+            Err(malformed(format!("an object has more than {MAX_MEMBERS} fields")))
+        }
+        Value::Object(members) if members.keys().any(|name| name.len() > MAX_MEMBER_NAME_BYTES) => {
+            Err(malformed(format!("a field's name is longer than {MAX_MEMBER_NAME_BYTES} bytes")))
+        }
+        Value::Object(members) => members.values().try_for_each(deeper),
+        Value::Array(elements) => elements.iter().try_for_each(deeper),
+        _ => Ok(()),
     }
 }
 
@@ -158,6 +191,18 @@ mod tests {
         assert!(Tree::from_urlencoded(deep.as_bytes()).unwrap_err().message.contains("deeper"));
         let many = "a=1&".repeat(MAX_PAIRS + 1);
         assert!(Tree::from_urlencoded(many.as_bytes()).unwrap_err().message.contains("more than"));
+        let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        assert!(Tree::from_json(nested(MAX_JSON_DEPTH).as_bytes()).is_ok());
+        assert!(Tree::from_json(nested(MAX_JSON_DEPTH + 1).as_bytes()).unwrap_err().message.contains("deeper"));
+        assert!(Tree::from_json(nested(100_000).as_bytes()).is_err(), "the parser itself stops");
+        let wide =
+            |members: usize| json!({"a": (0..members).map(|n| (n.to_string(), n.into())).collect::<Map<_, _>>()});
+        assert!(Tree::from_json(wide(MAX_MEMBERS).to_string().as_bytes()).is_ok());
+        assert!(
+            Tree::from_json(wide(MAX_MEMBERS + 1).to_string().as_bytes()).unwrap_err().message.contains("more than")
+        );
+        let long = json!({"a".repeat(MAX_MEMBER_NAME_BYTES + 1): 1});
+        assert!(Tree::from_json(long.to_string().as_bytes()).unwrap_err().message.contains("longer"));
         assert!(Tree::from_json(b"[]").unwrap_err().message.contains("object"));
         assert!(Tree::from_json(b"{").unwrap_err().message.contains("line 1"));
     }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_worker::consumer::DEFAULT_SLOTS;
 
+use crate::administer::{self, AccountArgs, TokenArgs};
 use crate::{demo, log, serve};
 
 /// It did not work.
@@ -19,6 +20,7 @@ const EXAMPLE: &str = "\
 Example:
   holdfast demo                                see a backup made, downloaded and compared, in two minutes
   holdfast serve                               listen on 127.0.0.1:8080, keep everything in ./holdfast-data
+  holdfast account create acme --json          make another account, and print it and its token
   curl -H \"Authorization: Bearer $(cat holdfast-data/token)\" http://127.0.0.1:8080/v1/servers
 
 Exit status: 0 done, 1 failed, 2 could not start.";
@@ -35,6 +37,10 @@ struct Cli {
 enum Command {
     /// Run everything in this process until Ctrl-C or SIGTERM
     Serve(Serve),
+    /// Make, list, disable and enable accounts
+    Account(AccountArgs),
+    /// Make, list and revoke tokens
+    Token(TokenArgs),
     /// Show the main job end to end on real parts, in a temporary folder
     Demo(Demo),
 }
@@ -73,6 +79,14 @@ pub async fn run() -> ExitCode {
         Command::Serve(options) => {
             log::start("info");
             serve::run(options).await
+        }
+        Command::Account(arguments) => {
+            log::start("error");
+            administer::account(arguments).await
+        }
+        Command::Token(arguments) => {
+            log::start("error");
+            administer::token(arguments).await
         }
         Command::Demo(options) => {
             log::start("error");

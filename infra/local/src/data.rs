@@ -12,8 +12,12 @@ use holdfast_shared::domain::sealed::Secret;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::running::Running;
+
 /// What files that are being written are called until they are whole.
 const UNFINISHED: &str = ".holdfast-";
+/// Where a running installation says where its services are.
+const RUNNING: &str = "endpoints";
 
 /// Why the data folder cannot be used. Display says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +90,8 @@ impl Data {
         }
         fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(unusable)?;
         let lock = lock(&dir)?;
+        // One that was killed could not take back what it said.
+        remove(&dir.join(RUNNING))?;
         if !dir.join("key").exists() {
             let key = KeyFile::generate().map_err(unusable)?;
             write_whole(&dir, "key", &serde_json::to_vec_pretty(&key).map_err(|e| unusable(e.into()))?)?;
@@ -122,6 +128,33 @@ impl Data {
     /// Keeps the first token; whole or not at all, readable by the owner only.
     pub fn keep_token(&self, token: &Secret) -> Result<(), DataError> {
         write_whole(&self.dir, "token", format!("{}\n", token.expose()).as_bytes())
+    }
+
+    /// The keys of a folder that another process has open.
+    pub fn keys_in(dir: &Path) -> Result<Keys, DataError> {
+        read_keys(&dir.join("key"))
+    }
+
+    /// Says where the services are, for commands beside this process.
+    pub fn announce(&self, running: &Running) -> Result<(), DataError> {
+        let unusable =
+            |source: serde_json::Error| DataError::Unusable { path: self.dir.join(RUNNING), source: source.into() };
+        write_whole(&self.dir, RUNNING, &serde_json::to_vec_pretty(running).map_err(unusable)?)
+    }
+
+    /// Takes that back.
+    pub fn withdraw(&self) -> Result<(), DataError> {
+        remove(&self.dir.join(RUNNING))
+    }
+
+    /// Where the services of the process are that has `dir` open; `None` while it does not say.
+    pub fn running(dir: &Path) -> Result<Option<Running>, DataError> {
+        let path = dir.join(RUNNING);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DataError::Unusable { path, source }),
+        }
     }
 
     /// Makes a folder below this one, if it is not there, and answers where it is.
@@ -185,6 +218,15 @@ fn lock(dir: &Path) -> Result<File, DataError> {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DataError::InUse(dir.to_owned())),
         Err(error) => Err(unusable(error.into())),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), DataError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DataError::Unusable { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use holdfast_shared::aws::Endpoints;
 use holdfast_shared::clock::SharedClock;
-use holdfast_shared::config::{Config, DEFAULT_REQUESTS_PER_SECOND};
+use holdfast_shared::config::{Config, DEFAULT_ACCOUNT_REQUESTS_PER_SECOND, DEFAULT_REQUESTS_PER_SECOND, cors_origins};
 use holdfast_shared::domain::address::AllowedNetworks;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::data::{Data, DataError};
+use crate::data::{Data, DataError, Keys};
 use crate::objects::{self, ObjectStore, StoreError};
 use crate::queue::{QueueStore, REGION, queue_arn};
 use crate::scheduler::SchedulerStore;
@@ -116,24 +116,7 @@ impl EmbeddedAws {
 
     /// Names and addresses of these services' resources, for an installation that is reached at `public_url`.
     pub fn config(&self, public_url: &str) -> Config {
-        let queue_url = |name| format!("{}/{}/{name}", self.endpoints.sqs, crate::queue::ACCOUNT);
-        Config {
-            table: NAME.to_owned(),
-            queue_url: queue_url(NAME),
-            queue_arn: queue_arn(NAME),
-            dead_letter_queue_url: queue_url(DEAD_LETTERS),
-            dead_letter_queue_arn: queue_arn(DEAD_LETTERS),
-            schedule_group: NAME.to_owned(),
-            schedule_role_arn: format!("arn:aws:iam::{}:role/{NAME}", crate::queue::ACCOUNT),
-            bucket: NAME.to_owned(),
-            region: REGION.to_owned(),
-            public_url: public_url.to_owned(),
-            download_origin: Some(format!("{public_url}/objects")),
-            sealing_keys: self.data.keys().sealing.clone(),
-            requests_per_second: DEFAULT_REQUESTS_PER_SECOND,
-            allow_networks: AllowedNetworks::loopback_and_private(),
-            allow_http_storages: true,
-        }
+        config(&self.endpoints, self.data.keys(), public_url)
     }
 
     /// What all callers consumed of the table so far.
@@ -149,9 +132,37 @@ impl EmbeddedAws {
 
     /// Ends all services after the requests under way, and closes their files.
     pub async fn stop(self) {
+        if let Err(error) = self.data.withdraw() {
+            tracing::warn!(%error, "commands beside this process may look for it in vain");
+        }
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// Names and addresses of the resources at `endpoints`, for an installation that is reached at `public_url`.
+pub fn config(endpoints: &Endpoints, keys: &Keys, public_url: &str) -> Config {
+    let queue_url = |name| format!("{}/{}/{name}", endpoints.sqs, crate::queue::ACCOUNT);
+    Config {
+        table: NAME.to_owned(),
+        queue_url: queue_url(NAME),
+        queue_arn: queue_arn(NAME),
+        dead_letter_queue_url: queue_url(DEAD_LETTERS),
+        dead_letter_queue_arn: queue_arn(DEAD_LETTERS),
+        schedule_group: NAME.to_owned(),
+        schedule_role_arn: format!("arn:aws:iam::{}:role/{NAME}", crate::queue::ACCOUNT),
+        bucket: NAME.to_owned(),
+        region: REGION.to_owned(),
+        public_url: public_url.to_owned(),
+        download_origin: Some(format!("{public_url}/objects")),
+        sealing_keys: keys.sealing.clone(),
+        requests_per_second: DEFAULT_REQUESTS_PER_SECOND,
+        account_requests_per_second: DEFAULT_ACCOUNT_REQUESTS_PER_SECOND,
+        // What cannot be read was told at the start; see `serve`.
+        cors_origins: cors_origins().unwrap_or_default(),
+        allow_networks: AllowedNetworks::loopback_and_private(),
+        allow_http_storages: true,
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`stack::Stack`] that runs the surfaces, the maintenance and a worker over them. It knows no rule of its own: what
 //! runs here is the code that runs on AWS.
 
+mod administer;
 mod bootstrap;
 pub mod cli;
 pub mod data;
@@ -11,10 +12,12 @@ pub mod demo;
 pub mod embedded;
 pub mod fault;
 mod forward;
+mod listener;
 mod log;
 pub mod objects;
 mod public;
 pub mod queue;
+pub mod running;
 pub mod scheduler;
 mod serve;
 pub mod service;

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use holdfast_functions::http::safe_for_browsers;
 use holdfast_shared::service::Service;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -25,11 +26,13 @@ pub struct Health {
 pub fn router(health: Health, downloads: Forward) -> Router {
     let api = holdfast_functions::api::router(health.service.clone());
     let presigner = holdfast_functions::presigner::router(health.service.clone());
-    Router::new()
+    let config = health.service.config.clone();
+    let routes = Router::new()
         .route("/healthz", get(show_health).with_state(health))
         .route(&format!("{}/{{*path}}", forward::PREFIX), get(forward).with_state(downloads))
         .route("/v1/downloads/{ticket}", any(move |request| redirect(presigner, request)))
-        .fallback_service(api)
+        .fallback_service(api);
+    safe_for_browsers(routes, &config)
 }
 
 /// Hands a request to the presigner, which routes it anew: what this router matched is not its pattern.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdfast_shared::clock::SystemClock;
-use holdfast_shared::config::{self, ConfigError};
+use holdfast_shared::config::{self, ConfigError, cors_origins};
 use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_worker::consumer::ConsumerOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,6 +21,9 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
         Ok(ending) => ending,
         Err(error) => return end(CANNOT_START, format!("signals cannot be waited for: {error}")),
     };
+    if let Err(error) = cors_origins() {
+        return end(CANNOT_START, error);
+    }
     let allow_networks = match allowed_networks(serve.allow_networks) {
         Ok(networks) => networks,
         Err(error) => return end(CANNOT_START, error),
@@ -39,8 +42,8 @@ pub(crate) async fn run(serve: Serve) -> ExitCode {
         Err(error) => return end(CANNOT_START, error),
     };
     say(format_args!("holdfast listens on {}", stack.base_url()));
-    say(format_args!("beside the open internet it connects to {allowed}; see --allow-networks"));
     say(format_args!("its token is in {}", stack.aws().data().token_path().display()));
+    say(format_args!("beside the open internet it connects to {allowed}; see --allow-networks"));
     if serve.listen.ip().is_unspecified() && !has_own_url {
         say(format_args!(
             "links start with {}, which works on this machine only; name --public-url for others",

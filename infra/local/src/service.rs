@@ -1,7 +1,5 @@
 //! How an embedded service is served: HTTP/1 on a loopback listener, without Nagle's delay.
 
-use std::net::SocketAddr;
-
 use axum::Router;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
@@ -14,6 +12,5 @@ pub async fn serve(listener: TcpListener, router: Router, closing: CancellationT
             tracing::debug!(%error, "cannot switch Nagle's algorithm off; answers may take longer");
         }
     });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(closing.cancelled_owned()).await
+    axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).await
 }

@@ -3,10 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_shared::aws::{Aws, Sealer};
 use holdfast_shared::clock::SharedClock;
 use holdfast_shared::config::Config;
 use holdfast_shared::domain::address::AllowedNetworks;
@@ -22,8 +20,9 @@ use url::Url;
 use crate::bootstrap::bootstrap;
 use crate::embedded::{EmbeddedAws, EmbeddedError};
 use crate::forward::Forward;
+use crate::listener::serve;
 use crate::public::{self, Health};
-use crate::service::serve;
+use crate::running::{self, Running};
 
 /// How often the maintenance runs.
 const MAINTENANCE_EVERY: Duration = Duration::from_secs(60);
@@ -102,7 +101,9 @@ impl Stack {
         let unusable = |source| StartError::Listen { address: options.listen, source };
         let base_url = format!("http://{}", listener.local_addr().map_err(unusable)?);
         let public_url = options.public_url.as_deref().map_or_else(|| Ok(base_url.clone()), public_url)?;
-        let service = service_over(&aws, &public_url, options.allow_networks).map_err(StartError::Setup)?;
+        let config = Config { allow_networks: options.allow_networks, ..aws.config(&public_url) };
+        let service = running::service(aws.endpoints.clone(), aws.data().keys(), config, aws.clock().clone());
+        let service = service.map_err(StartError::Setup)?;
         let token = bootstrap(&service, aws.data()).await.map_err(StartError::Setup)?;
 
         let (stop_working, stop_answering) = (CancellationToken::new(), CancellationToken::new());
@@ -124,6 +125,8 @@ impl Stack {
                 tracing::error!(%error, "the public listener ended");
             }
         });
+        let running = Running::new(&aws.endpoints, &public_url);
+        aws.data().announce(&running).map_err(EmbeddedError::from)?;
         let _ends_when_dropped = [stop_working.clone().drop_guard(), stop_answering.clone().drop_guard()];
         Ok(Self { base_url, service, token, aws, working, answering, stop_working, stop_answering, _ends_when_dropped })
     }
@@ -186,21 +189,6 @@ fn public_url(text: &str) -> Result<String, StartError> {
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && plain;
     fits.then(|| url.as_str().trim_end_matches('/').to_owned()).ok_or_else(refused)
-}
-
-fn service_over(
-    aws: &EmbeddedAws,
-    public_url: &str,
-    allow_networks: AllowedNetworks,
-) -> holdfast_shared::Result<Service> {
-    let config = Config { allow_networks, ..aws.config(public_url) };
-    let keys = aws.data().keys();
-    Ok(Service {
-        aws: Aws::at(aws.endpoints.clone(), &keys.access_key, &keys.secret_key, &config),
-        sealer: Arc::new(Sealer::new(&config.sealing_keys)?),
-        clock: aws.clock().clone(),
-        config: Arc::new(config),
-    })
 }
 
 /// Runs the maintenance now and each minute until `closing`. A pass that began is finished.

@@ -101,6 +101,50 @@ impl Ability {
     }
 }
 
+/// The names that another service's tokens have for what they may do, and what they stand for here.
+///
+/// | there | here |
+/// |---|---|
+/// | `view-backup-tasks` | `read-jobs`, `read-backups` |
+/// | `create-`, `update-`, `delete-backup-tasks` | `write-jobs` |
+/// | `run-backup-tasks` | `run-backups` |
+/// | `view-remote-servers` | `read-servers` |
+/// | `create-`, `update-`, `delete-remote-servers` | `write-servers` |
+/// | `view-backup-destinations` | `read-storages` |
+/// | `create-`, `update-`, `delete-backup-destinations` | `write-storages` |
+/// | `view-notification-streams` | `read-notification-streams` |
+/// | `create-`, `update-`, `delete-notification-streams` | `write-notification-streams` |
+/// | `manage-tags` | nothing: no call needs it |
+///
+/// Writing is one ability here, so a name that lets make also lets change and delete.
+fn alias(name: &str) -> Option<Vec<Ability>> {
+    let (verb, noun) = name.split_once('-')?;
+    let resource = match noun {
+        "backup-tasks" => Resource::Jobs,
+        "remote-servers" => Resource::Servers,
+        "backup-destinations" => Resource::Storages,
+        "notification-streams" => Resource::NotificationStreams,
+        "tags" if verb == "manage" => return Some(Vec::new()),
+        _ => return None,
+    };
+    match verb {
+        // The logs of a task are seen with the task.
+        "view" if resource == Resource::Jobs => Some(vec![Ability::Read(resource), Ability::Read(Resource::Backups)]),
+        "view" => Some(vec![Ability::Read(resource)]),
+        "create" | "update" | "delete" => Some(vec![Ability::Write(resource)]),
+        "run" if resource == Resource::Jobs => Some(vec![Ability::RunBackups]),
+        _ => None,
+    }
+}
+
+/// What a name stands for, in our own names; `None` for one that nobody knows.
+pub fn granted_by(name: &str) -> Option<Vec<String>> {
+    if name == EVERYTHING || Ability::parse(name).is_some() {
+        return Some(vec![name.to_owned()]);
+    }
+    alias(name).map(|abilities| abilities.iter().map(Ability::to_string).collect())
+}
+
 impl fmt::Display for Ability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -124,6 +168,30 @@ mod tests {
         assert_eq!(Ability::all().count(), 2 * Resource::ALL.len() + 1);
         for unknown in ["", "*", "read-", "read-job", "write-audit-events", "Read-jobs"] {
             assert_eq!(Ability::parse(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_others_stand_for_ours() {
+        let stands_for = |name: &str| granted_by(name).map(|all| all.join(" "));
+        for nouns in [
+            ("backup-tasks", "read-jobs read-backups", "write-jobs"),
+            ("remote-servers", "read-servers", "write-servers"),
+            ("backup-destinations", "read-storages", "write-storages"),
+            ("notification-streams", "read-notification-streams", "write-notification-streams"),
+        ] {
+            let (noun, read, write) = nouns;
+            assert_eq!(stands_for(&format!("view-{noun}")).as_deref(), Some(read));
+            for verb in ["create", "update", "delete"] {
+                assert_eq!(stands_for(&format!("{verb}-{noun}")).as_deref(), Some(write), "{verb}-{noun}");
+            }
+        }
+        assert_eq!(stands_for("run-backup-tasks").as_deref(), Some("run-backups"));
+        assert_eq!(stands_for("manage-tags").as_deref(), Some(""));
+        assert_eq!(stands_for("*").as_deref(), Some("*"));
+        assert_eq!(stands_for("read-jobs").as_deref(), Some("read-jobs"));
+        for unknown in ["", "run-remote-servers", "view-tags", "view-jobs", "view-backup-task", "READ-JOBS", "**"] {
+            assert_eq!(stands_for(unknown), None, "{unknown}");
         }
     }
 }

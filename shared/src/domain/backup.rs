@@ -104,6 +104,8 @@ pub enum SkipReason {
     JobRunning,
     /// The slot passed without a worker being told: downtime, or a schedule that was gone.
     Missed,
+    /// The account was disabled when the slot was due.
+    AccountDisabled,
 }
 
 /// Why a backup failed, in words for its owner.

@@ -135,7 +135,10 @@ impl Service {
             }
             missed += 1;
             let superseded = !schedule.runs_between(*slot, now, 1).is_empty();
-            if superseded {
+            if !self.may_run(&job.account, *slot).await? {
+                // Nobody missed it: it is recorded as what it is.
+                self.record_slot(&job.account, job.id, schedule.id, *slot).await?;
+            } else if superseded {
                 self.record_missed(job, schedule, *slot).await?
             } else {
                 self.catch_up(job, schedule, *slot).await?

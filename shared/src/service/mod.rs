@@ -3,6 +3,7 @@
 //! A use case takes the account first, validates what it is given, and names every offending field at once. What belongs
 //! to another account does not exist.
 
+mod accounts;
 mod audit_events;
 mod backups;
 mod checks;
@@ -19,6 +20,7 @@ mod maintenance;
 mod notification_streams;
 mod outbox;
 mod proxies;
+mod rates;
 mod ready;
 mod recipes;
 mod removal;
@@ -40,9 +42,11 @@ pub use idempotency::{ClaimedCall, KeptAnswer, Repetition};
 pub use jobs::JobDetail;
 pub use listing::Listing;
 pub use maintenance::Report;
+pub use rates::{WINDOW_SECS, Window};
 pub use removal::{Doomed, Leftover};
 pub use runs::{AfterFailure, Beat, Claim, ClaimOutcome};
 pub use start::StartError;
+pub use tokens::sha256_hex;
 
 use crate::aws::{Aws, Sealer};
 use crate::clock::SharedClock;

@@ -100,7 +100,12 @@ impl Service {
         }
         let Some(job) = self.aws.table.job(account, job).await? else { return Ok(None) };
         let Some(due) = job.active_schedule(schedule) else { return Ok(None) };
-        let backup = self.slot_backup(&job, due, slot).await?;
+        let mut backup = self.slot_backup(&job, due, slot).await?;
+        if !self.may_run(account, slot).await? {
+            // Seen in the list, as every run that did not take place; and nothing is left to catch up.
+            let skip_reason = Some(SkipReason::AccountDisabled);
+            backup = Backup { skip_reason, ..backup.ended(Status::Skipped, self.clock.now()) };
+        }
         self.create_slot_backup(&backup).await?;
         Ok(Some(id))
     }

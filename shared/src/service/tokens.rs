@@ -1,4 +1,4 @@
-//! Accounts and the tokens that act for them.
+//! The tokens that act for accounts.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -6,86 +6,138 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng;
 
-use super::Service;
-use crate::aws::table::Noun;
-use crate::domain::account::{Account, AccountId};
+use super::listing::{Listing, check_cursor};
+use super::{Service, conflict};
+use crate::aws::table::{Cursor, Noun, Order, keys};
+use crate::domain::account::AccountId;
+use crate::domain::revision::Expected;
 use crate::domain::sealed::Secret;
-use crate::domain::token::{TOKEN_PREFIX, Token, account_of};
+use crate::domain::token::{NewToken, Token, TokenEdit, TokenText};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Service {
-    /// Makes an account with a random id. It owns nothing yet.
-    pub async fn create_account(&self, name: &str) -> Result<Account> {
-        let account = Account { id: random_account_id()?, name: name.to_owned(), created_at: self.clock.now() };
-        match self.aws.table.create_account(&account).await?.is_yes() {
-            true => Ok(account),
-            false => Err(Error::conflict("the account's id was taken; try again")),
-        }
-    }
-
-    /// Makes the account `id` unless it is there, for a caller that goes on where it was broken off.
-    pub async fn ensure_account(&self, id: &AccountId, name: &str) -> Result<()> {
-        let account = Account { id: id.clone(), name: name.to_owned(), created_at: self.clock.now() };
-        // Refused means that it is there.
-        let _ = self.aws.table.create_account(&account).await?;
-        Ok(())
-    }
-
-    /// Makes a token and answers its text, which is shown this once and kept nowhere.
+    /// Makes a token that never expires, as the operator of an installation may: see [`Service::issue_token`].
     pub async fn create_token(
         &self,
         account: &AccountId,
         name: &str,
         abilities: Vec<String>,
     ) -> Result<(Token, Secret)> {
+        self.issue_token(account, NewToken { name: name.to_owned(), abilities, expires_at: None }).await
+    }
+
+    /// Makes a token and answers its text, which is shown this once and kept nowhere.
+    ///
+    /// Whether the caller may give such a token is the caller's business: [`Token::may_give`].
+    pub async fn issue_token(&self, account: &AccountId, new: NewToken) -> Result<(Token, Secret)> {
+        let now = self.clock.now();
+        if new.expires_at.is_some_and(|expiry| expiry <= now) {
+            return Err(Error::invalid("expires_at", "must be in the future"));
+        }
         let random: [u8; 32] = rand::rng().random();
-        let text = format!("{TOKEN_PREFIX}{account}_{}", URL_SAFE_NO_PAD.encode(random));
+        let secret = URL_SAFE_NO_PAD.encode(random);
+        let id = self.aws.table.next_number(account, Noun::Token).await?;
+        let text = TokenText::write(account, id, &secret);
         let token = Token {
-            id: self.aws.table.next_number(account, Noun::Token).await?,
+            id,
             account: account.clone(),
-            name: name.to_owned(),
+            name: new.name,
+            prefix: TokenText::prefix(account, id, &secret),
             sha256: sha256_hex(&text),
-            abilities,
-            created_at: self.clock.now(),
+            abilities: new.abilities,
+            expires_at: new.expires_at,
+            created_at: now,
+            revision: 1,
+            last_used_at: None,
         };
         match self.aws.table.create_token(&token).await?.is_yes() {
             true => Ok((token, Secret::new(text))),
-            false => Err(Error::internal("a random token was taken")),
+            false => Err(conflict::contended()),
         }
     }
 
-    /// The token whose text this is; [`ErrorKind::Unauthenticated`] for any other text.
+    /// The token whose text this is, while it works: [`ErrorKind::Unauthenticated`] for any other text, for a token that
+    /// expired, and for one whose account is disabled.
     pub async fn authenticate(&self, text: &str) -> Result<Token> {
-        let unknown = || Error::new(ErrorKind::Unauthenticated, "this token is not known; it may have been deleted");
-        let account = account_of(text).ok_or_else(unknown)?;
-        let sha256 = sha256_hex(text);
-        let token = self.aws.table.token(&account, &sha256).await?.ok_or_else(unknown)?;
-        verify_slices_are_equal(token.sha256.as_bytes(), sha256.as_bytes()).map_err(|_| unknown())?;
+        let unknown = || refused("this token is not known; it may have been deleted");
+        let place = TokenText::parse(text).ok_or_else(unknown)?;
+        let id = place.account().ok_or_else(unknown)?;
+        let (token, account) = tokio::join!(self.aws.table.token(&id, place.id()), self.aws.table.account(&id));
+        let (token, account) = (token?.ok_or_else(unknown)?, account?.ok_or_else(unknown)?);
+        verify_slices_are_equal(token.sha256.as_bytes(), sha256_hex(text).as_bytes()).map_err(|_| unknown())?;
+        // Only whoever has the secret is told more.
+        if token.has_expired(self.clock.now()) {
+            return Err(refused("this token has expired; make another one"));
+        }
+        if account.is_disabled() {
+            return Err(refused("the account of this token is disabled; ask whoever runs this installation"));
+        }
         Ok(token)
     }
-}
 
-fn sha256_hex(text: &str) -> String {
-    hex::encode(digest(&SHA256, text.as_bytes()))
-}
-
-fn random_account_id() -> Result<AccountId> {
-    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut random = rand::rng();
-    let text: String = (0..16).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])).collect();
-    AccountId::parse(&text).ok_or_else(|| Error::internal("a random account id was malformed"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn token_texts_name_their_account() {
-        let account = random_account_id().unwrap();
-        let text = format!("{TOKEN_PREFIX}{account}_{}", URL_SAFE_NO_PAD.encode([0xff; 32]));
-        assert_eq!(account_of(&text), Some(account));
-        assert_eq!(account_of(&text[..text.len() - 1]), None);
-        assert_eq!(account_of("hfst_"), None);
+    /// Notes that a token is in use, unless that is already known of the last minute.
+    pub async fn note_use(&self, token: &Token) -> Result<()> {
+        let now = self.clock.now();
+        if token.use_is_news(now) {
+            self.aws.table.token_used(token, now).await?;
+        }
+        Ok(())
     }
+
+    /// One token.
+    pub async fn token(&self, account: &AccountId, id: u64) -> Result<Token> {
+        self.aws.table.token(account, id).await?.ok_or_else(|| Error::not_found("token"))
+    }
+
+    /// The account's tokens, page by page.
+    pub async fn list_tokens(
+        &self,
+        account: &AccountId,
+        order: Order,
+        limit: i32,
+        after: Option<&Cursor>,
+    ) -> Result<Listing<Token>> {
+        check_cursor(after, &keys::tokens(account))?;
+        let page = self.aws.table.list_tokens(account, order, limit, after).await?;
+        Ok(Listing::of(page, self.aws.table.total_of(account, Noun::Token).await?))
+    }
+
+    /// Changes a token as its owner says, with `by`, which may give only what it has.
+    pub async fn update_token(&self, by: &Token, id: u64, edit: TokenEdit, expected: &Expected) -> Result<Token> {
+        for _ in 0..conflict::TRIES {
+            let seen = self.token(&by.account, id).await?;
+            expected.check(seen.revision)?;
+            if let Some(abilities) = &edit.abilities {
+                by.may_give(seen.without_own(abilities), seen.expires_at)?;
+            }
+            let next = seen.edited(edit.clone());
+            if self.aws.table.update_token(&seen, &next).await?.is_yes() {
+                return Ok(next);
+            }
+            conflict::pause().await;
+        }
+        Err(conflict::contended())
+    }
+
+    /// Revokes a token: it is refused within seconds.
+    pub async fn delete_token(&self, account: &AccountId, id: u64, expected: &Expected) -> Result<()> {
+        for _ in 0..conflict::TRIES {
+            let seen = self.token(account, id).await?;
+            expected.check(seen.revision)?;
+            if self.aws.table.delete_token(&seen).await?.is_yes() {
+                return Ok(());
+            }
+            conflict::pause().await;
+        }
+        Err(conflict::contended())
+    }
+}
+
+fn refused(message: &str) -> Error {
+    Error::new(ErrorKind::Unauthenticated, message)
+}
+
+/// SHA-256 of a text, lowercase hex: how tokens are kept and recognised.
+pub fn sha256_hex(text: &str) -> String {
+    hex::encode(digest(&SHA256, text.as_bytes()))
 }

@@ -1,5 +1,8 @@
 //! Holdfast end to end: each test has an installation of its own, on real parts. A module per subject.
 
+mod abilities;
+mod accounts;
+mod administration;
 mod audit;
 mod backup_calls;
 mod backups;
@@ -14,6 +17,7 @@ mod guard;
 mod isolation;
 mod job_calls;
 mod jobs;
+mod limits;
 mod notification_streams;
 mod openapi;
 mod outbox;

@@ -18,7 +18,7 @@ const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast-process");
 const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running `holdfast serve`.
-struct Serve {
+pub struct Serve {
     child: Child,
     base_url: String,
     token_path: PathBuf,
@@ -26,7 +26,7 @@ struct Serve {
 }
 
 impl Serve {
-    async fn start(data: &Path) -> Self {
+    pub async fn start(data: &Path) -> Self {
         let mut command = serve(data, "127.0.0.1:0");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -40,8 +40,13 @@ impl Serve {
         Self { child, base_url, token_path, api }
     }
 
+    /// `http://address:port`.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
     /// Sends SIGTERM and answers the exit code.
-    async fn end(mut self) -> Option<i32> {
+    pub async fn end(mut self) -> Option<i32> {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).unwrap();
         let asked = Instant::now();
         kill_process(pid, Signal::TERM).unwrap();
@@ -50,7 +55,7 @@ impl Serve {
         status.code()
     }
 
-    async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 }
@@ -63,18 +68,18 @@ fn serve(data: &Path, listen: &str) -> Command {
 }
 
 /// Runs a command line that must come to its end by itself.
-async fn run(mut command: Command) -> Output {
+pub async fn run(mut command: Command) -> Output {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     tokio::time::timeout(END_LIMIT, output).await.expect("it does not end").unwrap()
 }
 
-fn words(arguments: &[&str]) -> Command {
+pub fn words(arguments: &[&str]) -> Command {
     let mut command = Command::new(HOLDFAST);
     command.args(arguments);
     command
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 

@@ -1,8 +1,9 @@
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_shared::aws::Objects;
 use holdfast_shared::aws::table::{Order, SortBy};
+use holdfast_shared::aws::{Aws, Objects};
 use holdfast_shared::clock::SystemClock;
 use holdfast_shared::domain::address::AllowedNetworks;
 use http::{Method, Request, StatusCode};
@@ -93,7 +94,7 @@ async fn presigned_links_work_through_the_public_listener_and_nothing_else_does(
     let home = tempfile::tempdir().unwrap();
     let stack = start(home.path()).await;
     let (aws, config) = (&stack.service().aws, &stack.service().config);
-    let bucket = Objects::new(&aws.sdk, &config.bucket, &config.region, None, None);
+    let bucket = Objects::new(&aws.sdk, &aws.outside, &config.bucket, &config.region, None, None);
     let key = "a folder/ünï code+plus.txt";
     bucket.put(key, Bytes::from_static(b"0123456789")).await.unwrap();
     let link = bucket.presign_get(key, "a.txt", Duration::from_secs(60)).await.unwrap();

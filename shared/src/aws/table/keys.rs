@@ -61,14 +61,32 @@ pub(crate) fn account(account: &AccountId) -> Key {
     Key::new(format!("A#{account}"), "ACCOUNT")
 }
 
+/// The directory of all accounts: the one partition that belongs to the installation and to no account.
+pub(crate) const ACCOUNTS: &str = "ACCOUNTS";
+
+/// An account's row in the directory.
+pub(crate) fn listed_account(account: &AccountId) -> Key {
+    Key::new(ACCOUNTS.to_owned(), account.as_str())
+}
+
+/// How many requests the account made in the window that begins at `window`, epoch seconds.
+pub(crate) fn rate(account: &AccountId, window: i64) -> Key {
+    Key::new(format!("A#{account}#RATE#{window}"), "RATE")
+}
+
 /// A counter of the account: `last` numbers its nouns, `total` counts them.
 pub(crate) fn counter(account: &AccountId, noun: &str) -> Key {
     Key::new(format!("A#{account}"), format!("COUNTER#{noun}"))
 }
 
-/// Tokens of the account, by SHA-256.
-pub(crate) fn token(account: &AccountId, sha256: &str) -> Key {
-    Key::new(format!("A#{account}#TOKENS"), sha256)
+/// The partition of tokens.
+pub(crate) fn tokens(account: &AccountId) -> String {
+    format!("A#{account}#TOKENS")
+}
+
+/// One token.
+pub(crate) fn token(account: &AccountId, id: u64) -> Key {
+    Key::new(tokens(account), number(id))
 }
 
 /// The partition of SSH keys.

@@ -25,6 +25,7 @@ mod notification_streams;
 mod outbox;
 mod proxies;
 mod purges;
+mod rates;
 mod seats;
 mod servers;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod stacks;
 mod storages;
 mod sweeps;
 mod tally;
+mod tokens;
 mod users;
 mod walk;
 mod watches;
@@ -64,6 +66,7 @@ pub use keys::Key;
 pub use logs::LogChunk;
 pub use outbox::OutboxRow;
 pub use purges::Purge;
+pub use rates::Taken;
 pub use seats::{Seat, Seats};
 pub use sweeps::Sweep;
 pub(crate) use tally::Tally;
@@ -210,6 +213,14 @@ impl Table {
             Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(None),
             Err(error) => Err(Error::unavailable("the table", error)),
         }
+    }
+
+    /// Updates one item and answers only the numbers that it changed; the update must be unconditional.
+    pub(crate) async fn update_counts(&self, update: Update) -> Result<HashMap<String, u64>> {
+        let request = update.into_request(&self.client, &self.name)?;
+        let answer = request.return_values(aws_sdk_dynamodb::types::ReturnValue::UpdatedNew).send().await;
+        let answer = answer.map_err(|error| Error::unavailable("the table", error))?;
+        read(answer.attributes.unwrap_or_default())
     }
 
     /// One page of a partition: at most `limit` items are read, strongly consistent.
