@@ -16,7 +16,7 @@ async fn an_edit_tells_who_from_where_and_what_changed() {
     let installation = Installation::start().await;
     let api = &installation.api;
     let key = api.post("/v1/ssh-keys", json!({"name": "key"})).await.expect(201).data();
-    let server = json!({"name": "web", "host": "203.0.113.7", "user": "backup", "ssh_key": key["id"]});
+    let server = json!({"name": "web", "host": "10.9.8.7", "user": "backup", "ssh_key": key["id"]});
     api.post("/v1/servers", server).await.expect(201);
     let edited = api.patch("/v1/servers/1", json!({"name": "www", "port": 2222})).await.expect(200);
     api.delete("/v1/servers/1").await.expect(204);
@@ -32,8 +32,8 @@ async fn an_edit_tells_who_from_where_and_what_changed() {
     assert_eq!(edit["token"]["id"], 1);
     assert_eq!(edit["address"], "127.0.0.1");
     assert_eq!(edit["request_id"], edited.header("x-request-id"));
-    assert_eq!(events[0]["changes"]["host"], json!({"before": "203.0.113.7"}));
-    assert_eq!(events[2]["changes"]["host"], json!({"after": "203.0.113.7"}));
+    assert_eq!(events[0]["changes"]["host"], json!({"before": "10.9.8.7"}));
+    assert_eq!(events[2]["changes"]["host"], json!({"after": "10.9.8.7"}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

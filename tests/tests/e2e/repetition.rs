@@ -64,7 +64,7 @@ async fn an_edit_of_what_was_changed_since_is_refused() {
     let installation = Installation::start().await;
     let api = &installation.api;
     api.post("/v1/ssh-keys", json!({"name": "key"})).await.expect(201);
-    let server = json!({"name": "web", "host": "203.0.113.7", "user": "backup", "ssh_key": 1});
+    let server = json!({"name": "web", "host": "10.9.8.7", "user": "backup", "ssh_key": 1});
     let made = api.post("/v1/servers", server).await.expect(201);
     let seen = made.header("etag").to_owned();
     assert_eq!(seen, api.get("/v1/servers/1").await.expect(200).header("etag"));
@@ -88,7 +88,7 @@ async fn edits_of_different_fields_at_once_all_hold() {
     let installation = Installation::start().await;
     let api = &installation.api;
     api.post("/v1/ssh-keys", json!({"name": "key"})).await.expect(201);
-    let server = json!({"name": "web", "host": "203.0.113.7", "user": "backup", "ssh_key": 1});
+    let server = json!({"name": "web", "host": "10.9.8.7", "user": "backup", "ssh_key": 1});
     api.post("/v1/servers", server).await.expect(201);
     let edits = [json!({"name": "www"}), json!({"port": 2222}), json!({"user": "root"}), json!({"max_parallel": 5})];
     let answers = join_all(edits.into_iter().map(|edit| api.patch("/v1/servers/1", edit))).await;
