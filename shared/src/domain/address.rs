@@ -180,8 +180,13 @@ impl FromStr for AllowedNetworks {
 
 /// One network, or an address, which is a network of its own.
 fn network(text: &str) -> Result<IpNet, BadNetworks> {
-    let alone = || text.parse::<IpAddr>().map(IpNet::from);
-    let given: IpNet = text.parse().or_else(|_| alone()).map_err(|_| BadNetworks::NoNetwork(text.to_owned()))?;
+    let no_network = || BadNetworks::NoNetwork(text.to_owned());
+    // std reads no leading zero, which some take for octal.
+    let address = text.split('/').next().unwrap_or_default().parse::<IpAddr>().map_err(|_| no_network())?;
+    let given = match text.contains('/') {
+        true => text.parse().map_err(|_| no_network())?,
+        false => IpNet::from(address),
+    };
     let network = given.trunc();
     if network == given { Ok(network) } else { Err(BadNetworks::HostBits { given, network }) }
 }

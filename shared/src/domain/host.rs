@@ -50,8 +50,12 @@ impl Host {
     pub fn of_url(text: &str) -> Result<(Self, Url), &'static str> {
         let form = "must be a whole url, as in https://example.com";
         let url = Url::parse(text).map_err(|_| form)?;
+        // Some parsers take a backslash for a slash and some do not, so it hides where the host ends.
+        if text.contains('\\') {
+            return Err(form);
+        }
         let (_, rest) = text.split_once("://").ok_or(form)?;
-        let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let with_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let written = with_port.strip_suffix(&port).unwrap_or(with_port);
