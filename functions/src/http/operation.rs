@@ -101,7 +101,7 @@ impl Operation {
         Self::new(Method::POST, MethodFilter::POST, path, handler)
     }
 
-    /// A call that changes a record; see [`Operation::also_post`].
+    /// A call that changes a record; see [`also_post`].
     pub fn patch<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Self {
         Self::new(Method::PATCH, MethodFilter::PATCH, path, handler)
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use holdfast_shared::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 
-/// How many tokens that do not work an address may send within [`PERIOD_SECS`]. Others behind the same address have
+/// How many tokens that do not work an address may send within `PERIOD_SECS`. Others behind the same address have
 /// tokens that do, so it is generous.
 pub const MAX_FAILURES: u32 = 100;
 /// How long failures count, seconds.
