@@ -1,6 +1,6 @@
 //! Long lists: jobs and backups that nobody ran, written in bulk.
 //!
-//! The newest of them is a minute older than [`END`], the one before it two minutes, and so on; each started 5 s and
+//! The newest of them is a minute older than `END`, the one before it two minutes, and so on; each started 5 s and
 //! ended 20 s after it was recorded. A third of the backups was started by hand, the others are daily; a third failed.
 
 use holdfast_shared::domain::account::AccountId;
