@@ -12,7 +12,7 @@ use serde_json::json;
 
 /// What an answer is held against.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
-                      response_schema_conformance,unsupported_method";
+                      response_schema_conformance,unsupported_method,ignored_auth";
 
 /// The token is in its environment: what is on a command line every process can read.
 const CONFIG: &str = "headers = { Authorization = \"Bearer ${TOKEN}\" }\n";
