@@ -72,12 +72,15 @@ async fn a_killed_worker_is_followed_by_another_attempt_late() {
 async fn a_worker_that_wakes_up_past_its_lease_changes_nothing() {
     let host = Host::start().await;
     host.write("large", noise(48 << 20, 5));
-    let installation = without_worker(None).await;
+    // Its parts are held, so that it cannot have finished before it is stopped.
+    let proxy = Proxy::start(|request, _| if request.method() == "PUT" { Harm::Hold } else { Harm::None }).await;
+    let installation = without_worker(Some(&proxy)).await;
     let job = installation.add_job(&host).await;
     let backup = installation.start_backup(&job).await;
     let sleeper = Worker::start(WORKER, &installation);
     installation.backup_when(&backup, |backup| backup["progress"]["bytes_read"].as_u64() > Some(0)).await;
     sleeper.signal(Signal::STOP);
+    proxy.release();
 
     installation.advance(PAST_THE_LEASE);
     assert_eq!(installation.maintain().await.leases_expired, 1);
