@@ -1,7 +1,7 @@
 //! The target: what ssh is told, and nothing else. No word of a user reaches a command line or another option's line.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use holdfast_shared::domain::login::{Host, Login, LoginName};
@@ -17,9 +17,11 @@ pub(super) const ALIAS: &str = "target";
 pub(super) struct Target {
     /// As its owner named it; for messages only.
     pub host: String,
-    /// Where the guard says that this leads. Nobody looks the name up again.
-    pub address: IpAddr,
+    /// Its port, likewise.
     pub port: u16,
+    /// What to connect to: where the guard says that this leads, or a port of ours that leads there. Nobody looks the
+    /// name up again.
+    pub address: SocketAddr,
     pub user: String,
 }
 
@@ -29,10 +31,15 @@ impl Target {
         let found = guard.resolve(&login.host, login.port).await?;
         let nowhere = || RemoteError::UnknownName { host: login.host.to_string() };
         let first = found.first().ok_or_else(nowhere)?;
-        Self::new(&login.host, first.ip(), login.port, &login.user)
+        Self::at(login, *first)
     }
 
-    fn new(host: &str, address: IpAddr, port: u16, user: &str) -> Result<Self, RemoteError> {
+    /// A login whose host is reached at this address.
+    pub(super) fn at(login: &Login, address: SocketAddr) -> Result<Self, RemoteError> {
+        Self::new(&login.host, address, login.port, &login.user)
+    }
+
+    fn new(host: &str, address: SocketAddr, port: u16, user: &str) -> Result<Self, RemoteError> {
         let bad = |what: &str, why: &str| RemoteError::BadTarget(format!("its {what} {why}"));
         let host = Host::parse(host).map_err(|why| bad("host", why))?;
         let user = LoginName::parse(user).map_err(|why| bad("user", why))?;
@@ -47,11 +54,11 @@ impl Target {
     /// `aes128-gcm` comes first since it takes the least CPU per byte where the processor knows AES (measured: 1.6 times
     /// faster than chacha20). Only the given key is offered, only the pinned host key is taken, and nothing is forwarded.
     pub(super) fn ssh_config(&self, identity: &Path, known_hosts: &Path) -> String {
-        let Self { address, port, user, .. } = self;
+        let Self { address, user, .. } = self;
         let mut text = format!("Host {ALIAS}\n");
         let options = [
-            ("HostName", address.to_string()),
-            ("Port", port.to_string()),
+            ("HostName", address.ip().to_string()),
+            ("Port", address.port().to_string()),
             ("User", user.clone()),
             ("HostKeyAlias", ALIAS.to_owned()),
             ("IdentityFile", identity.display().to_string()),
@@ -81,7 +88,8 @@ impl Target {
             ("ConnectTimeout", "20"),
             ("ServerAliveInterval", "15"),
             ("ServerAliveCountMax", "4"),
-            ("LogLevel", "ERROR"),
+            // A jump's log tells why something behind it cannot be reached.
+            ("LogLevel", "INFO"),
         ];
         let fixed = fixed.into_iter().map(|(name, value)| (name, value.to_owned()));
         for (name, value) in options.into_iter().chain(fixed) {
@@ -93,11 +101,11 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
-    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 2222);
 
     #[test]
     fn the_config_names_one_server_by_a_fixed_alias() {
