@@ -17,6 +17,7 @@ mod guard;
 mod isolation;
 mod job_calls;
 mod jobs;
+mod jump_hosts;
 mod limits;
 mod notification_streams;
 mod openapi;
