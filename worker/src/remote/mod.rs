@@ -35,7 +35,7 @@ pub use error::RemoteError;
 pub use forward::forwards;
 pub use jump::Jump;
 pub use machine::Machine;
-pub use road::{LocalPort, Road, Stream};
+pub use road::{Road, Stream};
 
 use error::Complaint;
 use target::{ALIAS, Target};
@@ -56,7 +56,7 @@ pub struct Session {
     host_key: HostKey,
     user: String,
     /// What it goes through, where it does not go straight; closed after it.
-    way: Option<(LocalPort, Box<Road>)>,
+    way: Option<Box<Road>>,
     /// Holds the master's socket; removed when dropped.
     folder: TempDir,
 }
@@ -108,24 +108,27 @@ impl Session {
         private_key: &Secret,
         clock: &SharedClock,
     ) -> Result<Self, RemoteError> {
-        let opened = async {
-            let port = road.local_port(&login.host, login.port).await?;
-            let target = Target::at(login, port.address())?;
-            match Self::open_at(target, login.host_key.as_ref(), private_key, clock).await {
-                Ok(session) => Ok((session, port)),
-                Err(error @ RemoteError::Unreachable { .. }) => {
-                    Err(road.trouble(&login.host, login.port).unwrap_or(error))
-                }
-                Err(error) => Err(error),
-            }
-        };
-        match opened.await {
-            Ok((session, port)) => Ok(Self { way: Some((port, Box::new(road))), ..session }),
+        match Self::open_behind(&road, login, private_key, clock).await {
+            Ok(session) => Ok(Self { way: Some(Box::new(road)), ..session }),
             Err(error) => {
                 road.close().await;
                 Err(error)
             }
         }
+    }
+
+    async fn open_behind(
+        road: &Road,
+        login: &Login,
+        private_key: &Secret,
+        clock: &SharedClock,
+    ) -> Result<Self, RemoteError> {
+        let target = Target::at(login, road.local_port(&login.host, login.port).await?)?;
+        let opened = Self::open_at(target, login.host_key.as_ref(), private_key, clock).await;
+        opened.map_err(|error| match error {
+            RemoteError::Unreachable { .. } => road.trouble().unwrap_or(error),
+            error => error,
+        })
     }
 
     /// The key that the server showed.
@@ -139,8 +142,7 @@ impl Session {
             // A master that is gone already is as good as closed.
             let _ = master.close().await;
         }
-        if let Some((port, road)) = self.way {
-            drop(port);
+        if let Some(road) = self.way {
             Box::pin(road.close()).await;
         }
     }

@@ -1,14 +1,13 @@
 //! A road: how the worker reaches what a user named, from here or from a jump.
 //!
 //! Nothing takes the host by its name a second time. From here the guard judges every address, once, and the connection
-//! goes to those; from a jump it is the jump that connects. Tools that connect by themselves get a [`LocalPort`] of ours,
+//! goes to those; from a jump it is the jump that connects. Tools that connect by themselves get a local port of ours,
 //! which leads there and nowhere else.
 
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use holdfast_shared::domain::host::Host;
@@ -30,8 +29,11 @@ const COPY_BYTES: usize = 128 << 10;
 #[derive(Debug)]
 pub struct Road {
     way: Way,
+    /// What was asked for last.
+    last: Mutex<Option<(Host, u16)>>,
     /// What went wrong last with a connection that nobody was there to be told of.
     trouble: Arc<Mutex<Option<RemoteError>>>,
+    ports: tokio::sync::Mutex<Vec<LocalPort>>,
 }
 
 #[derive(Debug)]
@@ -51,12 +53,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 impl Road {
     /// From here, where the guard lets us.
     pub fn straight(guard: Guard) -> Self {
-        Self { way: Way::Straight(guard), trouble: Arc::default() }
+        Self::new(Way::Straight(guard))
     }
 
     /// From a host that we are logged in to.
     pub fn through(jump: Jump) -> Self {
-        Self { way: Way::Through(jump), trouble: Arc::default() }
+        Self::new(Way::Through(jump))
+    }
+
+    fn new(way: Way) -> Self {
+        Self { way, last: Mutex::default(), trouble: Arc::default(), ports: tokio::sync::Mutex::default() }
     }
 
     /// Connects. From a jump this always succeeds; a connection that then ends before its first byte was none, and
@@ -65,21 +71,31 @@ impl Road {
         self.find(host, port).await?.connect().await
     }
 
-    /// A port of this machine that leads to `host`, for tools that connect by themselves, until it is dropped.
-    pub async fn local_port(&self, host: &Host, port: u16) -> Result<LocalPort, RemoteError> {
+    /// A port of this machine that leads to `host`, for tools that connect by themselves, until the road is closed.
+    pub async fn local_port(&self, host: &Host, port: u16) -> Result<SocketAddr, RemoteError> {
+        let mut ports = self.ports.lock().await;
+        if let Some(open) = ports.iter().find(|open| open.host == *host && open.port == port) {
+            return Ok(open.address);
+        }
         let end = self.find(host, port).await?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(RemoteError::Local)?;
         let address = listener.local_addr().map_err(RemoteError::Local)?;
-        let trouble = self.trouble.clone();
-        Ok(LocalPort { address, _serving: AbortOnDropHandle::new(tokio::spawn(serve(listener, end, trouble))) })
+        let serving = AbortOnDropHandle::new(tokio::spawn(serve(listener, end, self.trouble.clone())));
+        ports.push(LocalPort { host: host.clone(), port, address, _serving: serving });
+        Ok(address)
     }
 
-    /// Why a connection to `host` came to nothing, as far as anybody knows.
-    pub fn trouble(&self, host: &Host, port: u16) -> Option<RemoteError> {
-        let seen = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Whether tools connect by themselves.
+    pub fn has_ports(&self) -> bool {
+        self.ports.try_lock().is_ok_and(|ports| !ports.is_empty())
+    }
+
+    /// Why the last connection came to nothing, as far as anybody knows.
+    pub fn trouble(&self) -> Option<RemoteError> {
+        let seen = locked(&self.trouble).take();
         seen.or_else(|| match &self.way {
             Way::Straight(_) => None,
-            Way::Through(jump) => jump.trouble(host, port),
+            Way::Through(jump) => locked(&self.last).as_ref().and_then(|(host, port)| jump.trouble(host, *port)),
         })
     }
 
@@ -92,6 +108,7 @@ impl Road {
     }
 
     async fn find(&self, host: &Host, port: u16) -> Result<End, RemoteError> {
+        *locked(&self.last) = Some((host.clone(), port));
         let at = match &self.way {
             Way::Straight(guard) => At::Addresses(guard.resolve(host, port).await?),
             Way::Through(jump) => At::Socket(jump.socket_to(host, port).await?),
@@ -138,16 +155,12 @@ impl End {
 
 /// A port of this machine that leads somewhere else; dropping it closes it and cuts its connections.
 #[derive(Debug)]
-pub struct LocalPort {
+struct LocalPort {
+    host: Host,
+    port: u16,
+    /// On loopback.
     address: SocketAddr,
     _serving: AbortOnDropHandle<()>,
-}
-
-impl LocalPort {
-    /// On loopback.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
 }
 
 async fn serve(listener: TcpListener, end: End, trouble: Arc<Mutex<Option<RemoteError>>>) {
@@ -168,14 +181,12 @@ async fn serve(listener: TcpListener, end: End, trouble: Arc<Mutex<Option<Remote
                     // Either side sees how the other one ended; that it did so early is for the protocol to tell.
                     let _ = copy_bidirectional_with_sizes(&mut near, &mut far, COPY_BYTES, COPY_BYTES).await;
                 }
-                Err(error) => *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
+                Err(error) => *locked(&trouble) = Some(error),
             }
         });
     }
 }
 
-impl fmt::Debug for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "End({} port {})", self.host, self.port)
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

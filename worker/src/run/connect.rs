@@ -1,11 +1,15 @@
 //! Connecting: to where a job's tools run, through its proxy if it has one, with every host key pinned.
 
+use std::sync::Arc;
+
 use holdfast_shared::domain::login::{Login, LoginStatus, SshHost};
+use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::domain::server::Server;
 
 use super::execute::RunError;
 use super::keeper::Kept;
+use crate::recipe::SourceError;
 use crate::remote::{Jump, Machine, RemoteError, Road, Session};
 
 /// Where a run's tools run, and how those that run on the worker reach their source.
@@ -13,24 +17,40 @@ use crate::remote::{Jump, Machine, RemoteError, Road, Session};
 pub(super) struct Site {
     pub machine: Machine,
     /// `None` where a server's tools find their own way from there.
-    pub road: Option<Road>,
+    pub road: Option<Arc<Road>>,
 }
 
 impl Site {
-    /// Connects to the job's server, through its proxy, or gets ready to go from here.
+    /// Connects to the job's server, through its proxy, or gets ready to go from here. A URL is read by the worker in any
+    /// case: where the job has a server, from there.
     pub(super) async fn open(kept: &Kept) -> Result<Self, RunError> {
         let proxy = open_proxy(kept).await?;
+        let here = |road: Road| Self { machine: Machine::Worker, road: Some(Arc::new(road)) };
         let Some(server) = &kept.claim.server else {
             let straight = || Road::straight(kept.service.aws.outside.guard.clone());
-            return Ok(Self { machine: Machine::Worker, road: Some(proxy.map_or_else(straight, Road::through)) });
+            return Ok(here(proxy.map_or_else(straight, Road::through)));
         };
-        Ok(Self { machine: Machine::Server(open_server(kept, server, proxy).await?), road: None })
+        let session = open_server(kept, server, proxy).await?;
+        Ok(match &kept.claim.job.recipe {
+            Recipe::UrlBackups(_) => here(Road::through(Jump::server(session))),
+            _ => Self { machine: Machine::Server(session), road: None },
+        })
+    }
+
+    /// The error, or what the road knows better: a tool on a local port only sees that nobody is there.
+    pub(super) fn explained(&self, error: RunError) -> RunError {
+        match (&error, &self.road) {
+            (RunError::Source(SourceError::Broken(_) | SourceError::Refused(_)), Some(road)) if road.has_ports() => {
+                road.trouble().map_or(error, RunError::from)
+            }
+            _ => error,
+        }
     }
 
     /// Disconnects.
     pub(super) async fn close(self) {
         self.machine.close().await;
-        if let Some(road) = self.road {
+        if let Some(road) = self.road.and_then(Arc::into_inner) {
             road.close().await;
         }
     }

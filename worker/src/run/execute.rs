@@ -99,7 +99,7 @@ pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
     let buckets = open_buckets(kept).await?;
     until_stopped(kept, sweep_earlier(kept, &buckets)).await?;
     let site = until_stopped(kept, Site::open(kept)).await?;
-    let finished = dump(kept, &site.machine, &buckets).await;
+    let finished = dump(kept, &site, &buckets).await.map_err(|error| site.explained(error));
     site.close().await;
     finished
 }
@@ -166,10 +166,10 @@ struct Stored {
 }
 
 /// Stores each dump as one object per storage and proves each; deletes all of them where anything fails.
-async fn dump(kept: &Kept, machine: &Machine, buckets: &[Bucket]) -> Result<Finished, RunError> {
+async fn dump(kept: &Kept, site: &Site, buckets: &[Bucket]) -> Result<Finished, RunError> {
     let copies = buckets.iter().map(|bucket| Copy { storage_id: bucket.storage.id, keys: Vec::new() }).collect();
     let mut stored = Stored { copies, ..Stored::default() };
-    match store_all(kept, machine, buckets, &mut stored).await {
+    match store_all(kept, site, buckets, &mut stored).await {
         Ok(()) => {
             let Stored { uploads, files, copies, source_errors } = stored;
             let status = if source_errors.is_empty() { Status::Completed } else { Status::CompletedWithErrors };
@@ -186,8 +186,9 @@ async fn dump(kept: &Kept, machine: &Machine, buckets: &[Bucket]) -> Result<Fini
     }
 }
 
-async fn store_all(kept: &Kept, machine: &Machine, buckets: &[Bucket], stored: &mut Stored) -> Result<(), RunError> {
-    let asked = Asked { machine, job: &kept.claim.job, service: &kept.service };
+async fn store_all(kept: &Kept, site: &Site, buckets: &[Bucket], stored: &mut Stored) -> Result<(), RunError> {
+    let Site { machine, road } = site;
+    let asked = Asked { machine, job: &kept.claim.job, service: &kept.service, road: road.as_ref() };
     let dumps = until_stopped(kept, async { Ok(plan(&asked).await?) }).await?;
     if dumps.len() > MAX_FILES {
         let count = dumps.len();
