@@ -35,4 +35,5 @@ mod sources;
 mod stacks;
 mod storage_faults;
 mod table_faults;
+mod url_source;
 mod workers;

@@ -151,7 +151,8 @@ impl Client {
         headers: &[(HeaderName, &HeaderValue)],
     ) -> Result<Answer, SourceError> {
         let asked = timeout(ANSWER_TIMEOUT, self.exchange(place, headers)).await;
-        let late = || SourceError::Broken(format!("{} did not answer within {} s", place.host, ANSWER_TIMEOUT.as_secs()));
+        let late =
+            || SourceError::Broken(format!("{} did not answer within {} s", place.host, ANSWER_TIMEOUT.as_secs()));
         asked.map_err(|_| late())?
     }
 
@@ -232,10 +233,12 @@ fn is_redirect(status: StatusCode) -> bool {
 fn refused_by(host: &Host, status: StatusCode) -> SourceError {
     let said = format!("{host} answered {status}");
     match status {
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => SourceError::Broken(said),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            SourceError::Refused(format!("{said}; give a url that may be read, with user and password where it needs them"))
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            SourceError::Broken(said)
         }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => SourceError::Refused(format!(
+            "{said}; give a url that may be read, with user and password where it needs them"
+        )),
         status if status.is_client_error() => SourceError::Refused(format!("{said}; correct the url")),
         status if status.is_server_error() => SourceError::Broken(said),
         _ => SourceError::Refused(format!("{said}, which is nothing to store")),
@@ -281,7 +284,9 @@ mod tests {
     #[test]
     fn redirects_lead_to_http_and_never_down() {
         let place = Place::of("https://example.com/hunter2").unwrap();
-        for location in ["http://example.com/", "ftp://example.com/", "file:///etc/passwd", "https://", "https://127.1.0x/"] {
+        for location in
+            ["http://example.com/", "ftp://example.com/", "file:///etc/passwd", "https://", "https://127.1.0x/"]
+        {
             let Err(error) = place.redirected(&headers(location)) else { panic!("{location}") };
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }

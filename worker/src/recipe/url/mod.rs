@@ -95,7 +95,9 @@ impl Download {
         let headers = &answer.headers;
         let total = answer.body.size_hint().exact();
         if total.is_some_and(|total| total > MAX_BYTES) {
-            return Err(SourceError::Refused(format!("it is larger than {MAX_BYTES} bytes, which is more than is stored")));
+            return Err(SourceError::Refused(format!(
+                "it is larger than {MAX_BYTES} bytes, which is more than is stored"
+            )));
         }
         let digests = Digests::told_by(headers)?;
         let is_chunked = headers.contains_key(TRANSFER_ENCODING);
@@ -186,7 +188,8 @@ impl Download {
         };
         let last_and_total = rest.split_once('/').map(|(last, total)| (last.parse::<u64>(), total.parse::<u64>().ok()));
         let Some((Ok(last), total)) = last_and_total else { return false };
-        let is_to_the_end = total.is_none_or(|total| last + 1 == total) && self.total.is_none_or(|total| last + 1 == total);
+        let is_to_the_end =
+            total.is_none_or(|total| last + 1 == total) && self.total.is_none_or(|total| last + 1 == total);
         let same_tag = headers.get(ETAG).is_none_or(|tag| Some(tag) == self.tag.as_ref());
         first.parse() == Ok(self.position) && is_to_the_end && same_tag
     }
