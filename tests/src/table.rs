@@ -1,6 +1,6 @@
 //! The table as it is stored, beside all that Holdfast would say of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
@@ -47,6 +47,17 @@ impl RawTable {
         }
     }
 
+    /// What is recorded below this beginning of a partition, by key, as text that is the same for the same content. What
+    /// every request leaves is left out: its place in a window, and when its token was last used.
+    pub async fn records(&self, pk_start: &str) -> BTreeMap<(String, String), String> {
+        let key = |item: &Item, name: &str| item[name].as_s().unwrap().clone();
+        let items = self.items().await.into_iter().map(|mut item| {
+            item.remove("last_used_at");
+            ((key(&item, "pk"), key(&item, "sk")), plain(&AttributeValue::M(item)))
+        });
+        items.filter(|((pk, _), _)| pk.starts_with(pk_start) && !pk.contains("#RATE#")).collect()
+    }
+
     /// The one item whose partition ends so, and whose sort key does.
     pub async fn item(&self, pk_end: &str, sk_end: &str) -> Item {
         let ends = |item: &Item, name: &str, end: &str| item[name].as_s().unwrap().ends_with(end);
@@ -59,5 +70,17 @@ impl RawTable {
     /// Puts an item as it is.
     pub async fn put(&self, item: Item) {
         self.client.put_item().table_name(&self.name).set_item(Some(item)).send().await.unwrap();
+    }
+}
+
+/// A value as text, members in order.
+fn plain(value: &AttributeValue) -> String {
+    match value {
+        AttributeValue::M(members) => {
+            let members: BTreeMap<_, _> = members.iter().map(|(name, value)| (name, plain(value))).collect();
+            format!("{members:?}")
+        }
+        AttributeValue::L(elements) => format!("{:?}", elements.iter().map(plain).collect::<Vec<_>>()),
+        other => format!("{other:?}"),
     }
 }
