@@ -123,7 +123,8 @@ fn check_changes(call: &Call, body: Option<&Value>, changes: &Map<String, Value>
         let sides = (change.get("before").is_some(), change.get("after").is_some());
         let is_right = match call.method {
             _ if call.edits && body.is_some() => sides == (true, true),
-            Method::DELETE if call.path.ends_with('}') => sides == (true, false),
+            // A backup goes in the background.
+            Method::DELETE if call.path.ends_with('}') && call.path != "/v1/backups/{id}" => sides == (true, false),
             Method::POST if !call.path.contains('{') => sides == (false, true),
             // It changes a record, or made one beside it.
             _ => sides.1,
