@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use holdfast_functions::http::operation::Call;
 use holdfast_tests::Answer;
 use holdfast_tests::table::RawTable;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::members::{Place, places};
@@ -250,6 +251,50 @@ async fn a_member_that_may_be_left_out_may_be_null() {
     }
     assert!(matrix.wrong.is_empty(), "{}", matrix.wrong.join("\n"));
     assert!(matrix.asked > 100, "only {} bodies were sent", matrix.asked);
+}
+
+/// Values of a parameter of a query, where all is text.
+fn bad_words(place: &Place) -> Vec<String> {
+    let schema = &place.schema;
+    let bounds = [("minimum", -1), ("maximum", 1)].map(|(name, by)| Some((schema[name].as_i64()? + by).to_string()));
+    let mut bad: Vec<String> = bounds.into_iter().flatten().collect();
+    bad.extend(schema["maxLength"].as_u64().map(|most| "x".repeat(most as usize + 1)));
+    // Text without a bound means a place in something long: a cursor, a position in a log.
+    let is_free = place.kind() == "string" && schema["maxLength"].is_u64();
+    bad.extend((!is_free).then(|| "!".to_owned()));
+    bad
+}
+
+/// A parameter as a query spells it: `tags[manual]`.
+fn spelled(place: &Place) -> String {
+    let below: String = place.path[1..].iter().map(|step| format!("[{step}]")).collect();
+    format!("{}{below}", place.path[0])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_bad_value_of_each_query_is_refused_by_its_name() {
+    let (mut matrix, _installation) = matrix().await;
+    for call in calls().into_iter().filter(|call| call.method == Method::GET && !call.query.is_empty()) {
+        let places = places(&call.query);
+        let mut queries = vec![(vec!["colour".to_owned()], "colour=1".to_owned())];
+        for place in &places {
+            let queries_of = |word: String| (vec![place.dotted()], format!("{}={word}", spelled(place)));
+            queries.extend(bad_words(place).into_iter().map(queries_of));
+        }
+        let leaves: Vec<_> = places.iter().filter(|place| place.kind() != "object").collect();
+        let all = leaves.iter().filter_map(|place| Some(format!("{}={}", spelled(place), bad_words(place).pop()?)));
+        queries.push((leaves.iter().map(|place| place.dotted()).collect(), all.collect::<Vec<_>>().join("&")));
+        for (names, query) in queries {
+            matrix.asked += 1;
+            let path = format!("{}?{query}", matrix.world.path(&call)).replace('[', "%5B").replace(']', "%5D");
+            let answer = matrix.world.call(&call.method, &path, None).await;
+            if answer.status != 422 || told(&answer) != names.into_iter().collect() {
+                matrix.wrong.push(format!("{path}: {} {}", answer.status, answer.text()));
+            }
+        }
+    }
+    assert!(matrix.wrong.is_empty(), "{}", matrix.wrong.join("\n"));
+    assert!(matrix.asked > 100, "only {} queries were sent", matrix.asked);
 }
 
 /// What `GET /v1/recipes` tells of a recipe's config is a schema too.
