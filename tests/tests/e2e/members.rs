@@ -73,7 +73,7 @@ fn put(at: &mut Value, path: &[String], value: Option<Value>) {
         }
         return put(at.as_object_mut().unwrap().entry(step).or_insert(Value::Null), rest, value);
     }
-    if !at.as_array().is_some_and(|elements| !elements.is_empty()) {
+    if at.as_array().is_none_or(Vec::is_empty) {
         *at = json!([null]);
     }
     put(&mut at[0], rest, value);
