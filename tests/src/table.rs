@@ -1,6 +1,7 @@
 //! The table as it is stored, beside all that Holdfast would say of it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
@@ -23,14 +24,27 @@ impl RawTable {
     pub fn of(installation: &Installation) -> Self {
         let aws = installation.stack.aws();
         let keys = aws.data().keys();
-        let config = aws.config("http://test");
+        Self::at(&aws.endpoints.dynamodb, &keys.access_key, keys.secret_key.expose())
+    }
+
+    /// The table of a process that serves a data folder.
+    pub fn beside(data: &Path) -> Self {
+        let [running, keys] = ["endpoints", "key"].map(|name| {
+            let bytes = std::fs::read(data.join(name)).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
+        });
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        Self::at(&text(&running["dynamodb"]), &text(&keys["access_key"]), &text(&keys["secret_key"]))
+    }
+
+    fn at(endpoint: &str, access_key: &str, secret_key: &str) -> Self {
         let own = Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(config.region))
-            .credentials_provider(Credentials::new(&keys.access_key, keys.secret_key.expose(), None, None, "test"))
-            .endpoint_url(&aws.endpoints.dynamodb)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new(access_key, secret_key, None, None, "test"))
+            .endpoint_url(endpoint)
             .build();
-        Self { client: Client::from_conf(own), name: config.table }
+        Self { client: Client::from_conf(own), name: "holdfast".to_owned() }
     }
 
     /// Every item.
