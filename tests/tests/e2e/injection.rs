@@ -1,6 +1,6 @@
 //! Injection: what users name is text wherever it ends up. Each attempt makes a file where it is taken for more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -99,8 +99,18 @@ fn job(slug: &str) -> Value {
         "laravel-forge-backups" => json!({"site_path": "/home/forge/site"}),
         _ => json!({}),
     };
-    json!({"name": "x", "recipe": slug, "config": config, "compute": {"type": "server", "server_id": 1},
-        "storage": [{"storage_id": 1}], "schedules": [{"cron": "0 1 * * *", "timezone": "UTC"}]})
+    // Between them two jobs have all that a schedule and a compute can say; nothing of it depends on the recipe.
+    let schedules = match slug {
+        "file-backups" => json!([{"cron": "0 1 * * *", "timezone": "UTC"}]),
+        "url-backups" => json!([{"frequency": "24", "frequency_mode": "hour"}]),
+        _ => json!([]),
+    };
+    let compute = match slug {
+        "url-backups" => json!({"type": "ss_serverless", "region": "EU"}),
+        _ => json!({"type": "server", "server_id": 1}),
+    };
+    json!({"name": "x", "recipe": slug, "config": config, "compute": compute, "storage": [{"storage_id": 1}],
+        "schedules": schedules})
 }
 
 /// Paths of all texts in a schema, below `path`.
@@ -154,15 +164,14 @@ fn put(body: &mut Value, path: &str, text: &str) {
     *place = json!(text);
 }
 
-/// One text of one call.
+/// One form of the body of one call.
 struct Case {
     method: Method,
     path: String,
-    field: String,
-    /// What is sent beside it.
+    /// What is sent beside the texts that are tried.
     body: Value,
-    /// What would be sound there.
-    sound: String,
+    /// The texts, each with what would be sound there.
+    texts: BTreeMap<String, String>,
 }
 
 /// Every text of every call that makes or changes something, once. `ids` tells the path of a record by its pattern and the
@@ -171,42 +180,47 @@ fn cases(ids: impl Fn(&str, usize) -> String) -> Vec<Case> {
     let calls = holdfast_functions::api::operations().into_iter().map(|operation| operation.call);
     let calls: Vec<Call> = calls.filter(|call| call.is_mutating() && call.body.is_some()).collect();
     let patched: BTreeSet<_> = calls.iter().filter(|call| call.method == Method::PATCH).map(|call| call.path).collect();
+    // Elsewhere the same call once more.
+    let is_first = |call: &&Call| !(call.method == Method::POST && patched.contains(call.path));
+    let calls = calls.iter().filter(is_first).filter(|call| call.path.split('/').nth(2) != Some("storage"));
     let mut cases = Vec::new();
-    for call in &calls {
-        // The same call once more.
-        if call.method == Method::POST && patched.contains(call.path) || call.path.starts_with("/v1/storage/") {
-            continue;
-        }
+    for call in calls {
         let edits = call.method == Method::PATCH;
         let forms = if edits { forms_of_record(call.path) } else { sound(call.path) };
         for (number, form) in forms.iter().enumerate() {
-            for field in fields(call, form["recipe"].as_str().unwrap_or_default()) {
-                let own = at(form, &field);
-                // A field of another form, or one that was tried with an earlier one.
-                let elsewhere = forms.iter().any(|other| !at(other, &field).is_null());
-                let before = forms[..number].iter().any(|other| at(other, &field) == own || !field.contains("config"));
-                if (own.is_null() && elsewhere) || (number > 0 && before && !field.starts_with("config.")) {
-                    continue;
-                }
-                let top = field.split('.').next().unwrap();
-                let body = match edits {
-                    true if field.contains(".0.") => json!({ top: form[top] }),
-                    true => json!({}),
-                    false => form.clone(),
-                };
-                let sound = own.as_str().unwrap_or("x").to_owned();
-                cases.push(Case { method: call.method.clone(), path: ids(call.path, number), field, body, sound });
+            let texts = texts_of(call, &forms, number);
+            let mut body = form.clone();
+            if edits {
+                // A list or an object replaces the one before, so it has to be whole.
+                let is_whole = |name: &str| texts.keys().any(|field| field.starts_with(&format!("{name}.")));
+                body.as_object_mut().unwrap().retain(|name, _| is_whole(name));
+            }
+            if !texts.is_empty() {
+                cases.push(Case { method: call.method.clone(), path: ids(call.path, number), body, texts });
             }
         }
     }
     cases
 }
 
+/// The texts of a form: none that only another form has, and none that was the same in an earlier form.
+fn texts_of(call: &Call, forms: &[Value], number: usize) -> BTreeMap<String, String> {
+    let form = &forms[number];
+    let is_own = |field: &String| !at(form, field).is_null() || forms.iter().all(|one| at(one, field).is_null());
+    let is_new = |field: &String| forms[..number].iter().all(|one| at(one, field) != at(form, field));
+    let fields = fields(call, form["recipe"].as_str().unwrap_or_default()).into_iter().filter(is_own);
+    let fields = fields.filter(|field| number == 0 || is_new(field) || field.starts_with("config."));
+    let sound = |field: &str| at(form, field).as_str().unwrap_or("x").to_owned();
+    fields.map(|field| (field.clone(), sound(&field))).collect()
+}
+
 /// The forms that the record of a path has.
 fn forms_of_record(path: &str) -> Vec<Value> {
     match path {
         "/v1/account" => vec![json!({"name": "x", "timezone": "UTC"})],
-        "/v1/jobs/{id}/schedules/{schedule}" => vec![json!({"cron": "0 1 * * *", "timezone": "UTC"})],
+        "/v1/jobs/{id}/schedules/{schedule}" => {
+            vec![json!({"cron": "0 1 * * *", "timezone": "UTC"}), json!({"frequency": "24", "frequency_mode": "hour"})]
+        }
         "/v1/jobs/{id}/storage" => vec![json!({"storage": [{"storage_id": 1}]})],
         record => sound(record.strip_suffix("/{id}").unwrap_or(record)),
     }
@@ -228,7 +242,8 @@ async fn records(surface: &Surface) -> impl Fn(&str, usize) -> String + use<> {
         "/v1/jobs",
     ];
     for path in order {
-        for body in sound(path) {
+        let again = if path == "/v1/jobs" { vec![job("file-backups")] } else { Vec::new() };
+        for body in sound(path).into_iter().chain(again) {
             let (status, made) = surface.send(&Method::POST, path, &body).await;
             assert_eq!(status, 201, "{path} {body}: {made}");
             if path == "/v1/jobs" {
@@ -238,7 +253,9 @@ async fn records(surface: &Surface) -> impl Fn(&str, usize) -> String + use<> {
         }
     }
     move |pattern, form| {
-        let (job, schedule) = &jobs[form.min(jobs.len() - 1)];
+        // A job whose schedules nothing replaces meanwhile.
+        let apart = ["/clone", "/{schedule}"].iter().any(|end| pattern.ends_with(end));
+        let (job, schedule) = &jobs[if apart { jobs.len() - 1 } else { form.min(jobs.len() - 1) }];
         let id = match pattern.split('/').nth(2) {
             Some("jobs") => job.clone(),
             // The first of each is the installation's own.
@@ -249,31 +266,56 @@ async fn records(surface: &Surface) -> impl Fn(&str, usize) -> String + use<> {
     }
 }
 
-/// Tries a text in a field; answers whether it was stored.
-async fn attempt(surface: &Surface, case: &Case, text: &str) -> bool {
-    let Case { method, path, field, .. } = case;
-    let mut body = case.body.clone();
-    if body["identifier"].is_string() {
-        // No two may have the same.
-        body["identifier"] = json!(Uuid::new_v4());
-    }
-    put(&mut body, field, text);
-    let (status, answer) = surface.send(method, path, &body).await;
-    let what =
-        || format!("{method} {path} {field} {:?}: {status} {answer}", text.chars().take(200).collect::<String>());
-    match status {
-        200..=204 => {
-            // What is shown of it is what was sent.
-            let shown = at(&answer["data"], field).as_str().filter(|shown| !shown.starts_with("**"));
-            assert!(shown.is_none_or(|shown| shown == text || shown == text.trim()), "{}", what());
-            true
+/// Tries a text in all fields of a form: it is refused by name in some, and stored in the others. Answers in which.
+async fn attempt(surface: &Surface, case: &Case, texts: BTreeMap<&str, String>) -> Vec<String> {
+    let Case { method, path, .. } = case;
+    let mut left = texts;
+    // A fault can hide others: of a stream, say, that has no type.
+    while !left.is_empty() {
+        let mut body = case.body.clone();
+        if body["identifier"].is_string() {
+            // No two may have the same.
+            body["identifier"] = json!(Uuid::new_v4());
         }
-        422 => {
-            assert!(answer["errors"][field].is_array(), "another field is named: {}", what());
-            false
+        left.iter().for_each(|(field, text)| put(&mut body, field, text));
+        let (status, answer) = surface.send(method, path, &body).await;
+        let what = || format!("{method} {path}: {status} {answer}\n{:.2000}", body.to_string());
+        match status {
+            200..=204 => {
+                for (field, text) in &left {
+                    // What is shown of it is what was sent.
+                    let shown = at(&answer["data"], field).as_str().filter(|shown| !shown.starts_with("**"));
+                    assert!(shown.is_none_or(|shown| shown == text || shown == text.trim()), "{field} of {}", what());
+                }
+                return left.into_keys().map(str::to_owned).collect();
+            }
+            422 => {
+                let named: Vec<_> = answer["errors"].as_object().unwrap().keys().collect();
+                assert!(!named.is_empty() && named.iter().all(|field| left.contains_key(field.as_str())), "{}", what());
+                left.retain(|field, _| !named.iter().any(|named| named == field));
+            }
+            _ => panic!("{}", what()),
         }
-        _ => panic!("{}", what()),
     }
+    Vec::new()
+}
+
+/// Tries each attempt: as it is where something is made; behind what would be sound, every other one, where something is
+/// changed. Answers how many were stored, by field.
+async fn stored_of(surface: Surface, attempts: Arc<[Attempt]>, cases: Vec<Case>) -> BTreeMap<String, usize> {
+    let mut stored = BTreeMap::new();
+    for (number, case) in cases.iter().enumerate() {
+        let edits = case.method == Method::PATCH;
+        for (index, one) in attempts.iter().enumerate().filter(|(index, _)| !edits || (index + number) % 2 == 0) {
+            let dressed = |sound: &str| if edits { format!("{sound}{}", one.text) } else { one.text.clone() };
+            let texts = case.texts.iter().map(|(field, sound)| (field.as_str(), dressed(sound))).collect();
+            for field in attempt(&surface, case, texts).await {
+                *stored.entry(field).or_insert(0) += 1;
+            }
+            assert!(!one.canary.exists(), "attempt {index} got through");
+        }
+    }
+    stored
 }
 
 fn home() -> PathBuf {
@@ -343,33 +385,25 @@ fn attempts_make_their_canaries_where_they_are_taken_for_more() {
 async fn each_attempt_in_each_text_is_refused_by_name_or_only_stored() {
     let installation = Installation::start_with(Setup { no_worker: true, ..Setup::default() }).await;
     let (surface, canaries) = (Surface::of(&installation), Canaries::new());
-    let ids = records(&surface).await;
-    let cases = cases(ids);
-    let named: BTreeSet<_> = cases.iter().map(|case| case.field.as_str()).collect();
+    let cases = cases(records(&surface).await);
+    let named: BTreeSet<String> = cases.iter().flat_map(|case| case.texts.keys().cloned()).collect();
     for field in ["host", "user", "bucket", "endpoint", "config.root_path", "config.mysql_database", "databases.0.name"]
     {
         assert!(named.contains(field), "fields are no longer where this test reads them: {named:?}");
     }
     let attempts: Arc<[Attempt]> = canaries.attempts().into();
-    let tries = cases.into_iter().map(|case| {
-        let (surface, attempts) = (surface.clone(), attempts.clone());
-        tokio::spawn(async move {
-            let mut stored = 0;
-            for text in attempts.iter().map(|attempt| &attempt.text) {
-                // As it is where something is made, and behind what would be sound where that is changed.
-                let dressed = format!("{}{text}", case.sound);
-                stored += usize::from(
-                    attempt(&surface, &case, if case.method == Method::PATCH { &dressed } else { text }).await,
-                );
-            }
-            (format!("{} {}", case.path, case.field), stored)
-        })
-    });
-    let tries: Vec<_> = tries.collect();
+    // One after the other, so that nothing changes under a call; what is made and what is changed side by side.
+    let (edits, creates): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.method == Method::PATCH);
+    let tries = [edits, creates].map(|cases| tokio::spawn(stored_of(surface.clone(), attempts.clone(), cases)));
+    let mut stored: BTreeMap<String, usize> = BTreeMap::new();
     for outcome in tries {
-        let (field, stored) = outcome.await.unwrap();
-        eprintln!("{field}: {stored} of {} stored", attempts.len());
+        outcome.await.unwrap().into_iter().for_each(|(field, count)| *stored.entry(field).or_default() += count);
     }
+    // Where nothing but a few characters is taken, none of these is.
+    for field in ["host", "user", "host_key", "bucket", "region", "identifier", "ip_address", "abilities.0", "recipe"] {
+        assert!(named.contains(field) && !stored.contains_key(field), "{field}: {stored:?}");
+    }
+    assert!(stored["name"] > attempts.len(), "nothing was stored: {stored:?}");
     assert_none(&canaries, &[installation.dir()]);
 }
 
@@ -469,16 +503,20 @@ async fn names_paths_and_patterns_run_nothing_when_they_are_backed_up() {
     let (host, canaries, surface) = (Host::start().await, Canaries::new(), Surface::of(&installation));
     let server = installation.add_server(&host).await;
     let attempts = canaries.attempts();
-    let is_name = |text: &str| text.len() <= 200 && !text.contains(['/', '\0']);
+    // One is nothing but the name of its canary.
+    let is_name = |one: &Attempt| {
+        let name = &one.relative;
+        name.len() <= 200 && !name.contains(['/', '\0']) && **name != *one.canary.file_name().unwrap().to_str().unwrap()
+    };
     let job = |root: &str| {
         json!({"name": "x", "recipe": "file-backups", "config": {"root_path": root, "exclude": "none"},
             "compute": {"server_id": server}, "storage": [{"storage_id": 1}]})
     };
     let site = host.site().display().to_string();
     let mut started = Vec::new();
-    for Attempt { text, relative, .. } in &attempts {
+    for one @ Attempt { text, relative, .. } in &attempts {
         let mut root = site.clone();
-        if is_name(relative) {
+        if is_name(one) {
             host.write(&format!("{relative}/{relative}"), relative);
             root = format!("{site}/{relative}");
         }
