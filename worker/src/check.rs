@@ -15,7 +15,7 @@ use holdfast_shared::service::Service;
 use holdfast_shared::{ErrorKind, Result};
 use uuid::Uuid;
 
-use crate::remote::{self, Output, RemoteCommand, RemoteError, Session};
+use crate::remote::{self, Machine, Output, RemoteCommand, RemoteError, Session};
 
 /// How long a question to a server may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(20);
@@ -54,8 +54,9 @@ async fn ask_server(service: &Service, account: &AccountId, server: &Server) -> 
         Err(error) => return Ok(Err(error)),
     };
     let shown = session.host_key().fingerprint.clone();
-    let mut found = look_around(&session).await;
-    session.close().await;
+    let machine = Machine::Server(session);
+    let mut found = look_around(&machine).await;
+    machine.close().await;
     if let Ok(found) = &mut found {
         found.insert("host_key".to_owned(), shown);
     }
@@ -116,10 +117,10 @@ async fn look_through(service: &Service, session: Session, login: &Login, privat
     }
 }
 
-async fn look_around(session: &Session) -> std::result::Result<Found, RemoteError> {
-    let ssh = ask(session, "ssh", &["-V"]).await?;
-    let tar = ask(session, "tar", &["--version"]).await?;
-    let sudo = ask(session, "sudo", &["-n", "true"]).await?;
+async fn look_around(machine: &Machine) -> std::result::Result<Found, RemoteError> {
+    let ssh = ask(machine, "ssh", &["-V"]).await?;
+    let tar = ask(machine, "tar", &["--version"]).await?;
+    let sudo = ask(machine, "sudo", &["-n", "true"]).await?;
     let sudo = match sudo.exit.code {
         0 => "without password".to_owned(),
         127 => "missing".to_owned(),
@@ -129,8 +130,8 @@ async fn look_around(session: &Session) -> std::result::Result<Found, RemoteErro
     Ok(found.into_iter().map(|(name, what)| (name.to_owned(), what)).collect())
 }
 
-async fn ask(session: &Session, program: &str, args: &[&str]) -> std::result::Result<Output, RemoteError> {
-    session.output(RemoteCommand::new(program).args(args.iter().copied()).limit(QUESTION_LIMIT)).await
+async fn ask(machine: &Machine, program: &str, args: &[&str]) -> std::result::Result<Output, RemoteError> {
+    machine.output(RemoteCommand::new(program).args(args.iter().copied()).limit(QUESTION_LIMIT)).await
 }
 
 /// The first line that a program printed about itself.

@@ -16,12 +16,12 @@ use futures::future::BoxFuture;
 use holdfast_shared::clock::{SharedClock, SystemClock};
 use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_shared::domain::login::{Host, HostKey, HostKeySource, Login, LoginName};
-use holdfast_shared::domain::recipe::{FilesConfig, Recipe};
+use holdfast_shared::domain::recipe::FilesConfig;
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::guard::{Guard, Resolve};
-use holdfast_worker::recipe::{Source, SourceError};
-use holdfast_worker::remote::{RemoteCommand, RemoteError, Session, forwards};
+use holdfast_worker::recipe::{Source, SourceError, files};
+use holdfast_worker::remote::{Machine, RemoteCommand, RemoteError, Session, forwards};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
@@ -266,26 +266,26 @@ async fn a_host_of_which_one_address_is_forbidden_is_not_reached_at_any() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_get_their_words_unchanged_and_tell_their_end() {
     let sshd = Sshd::start();
-    let session = sshd.open().await;
+    let machine = Machine::Server(sshd.open().await);
     let odd = ["a b", "$(id)", "`id`", "'\"\\", "new\nline", "", "*", "-x", "ä", "!1;&|<>"];
-    let output = session.output(RemoteCommand::new("printf").args(["%s\\0"]).args(odd)).await.unwrap();
+    let output = machine.output(RemoteCommand::new("printf").args(["%s\\0"]).args(odd)).await.unwrap();
     assert_eq!(output.stdout.split_terminator('\0').collect::<Vec<_>>(), odd);
-    let fed = session.output(RemoteCommand::new("cat").stdin(b"fed".to_vec())).await.unwrap();
+    let fed = machine.output(RemoteCommand::new("cat").stdin(b"fed".to_vec())).await.unwrap();
     assert_eq!((fed.stdout.as_str(), fed.exit.code), ("fed", 0));
-    let failed = session.output(RemoteCommand::new("sh").args(["-c", "echo why >&2; exit 3"])).await.unwrap();
+    let failed = machine.output(RemoteCommand::new("sh").args(["-c", "echo why >&2; exit 3"])).await.unwrap();
     assert_eq!((failed.exit.code, failed.exit.stderr.as_str()), (3, "why"));
-    let missing = session.output(RemoteCommand::new("no-such-program")).await.unwrap();
+    let missing = machine.output(RemoteCommand::new("no-such-program")).await.unwrap();
     assert_eq!(missing.exit.code, 127);
     let slow = RemoteCommand::new("sleep").args(["30"]).limit(Duration::from_secs(1));
-    assert!(matches!(session.output(slow).await, Err(RemoteError::TimedOut { .. })));
-    session.close().await;
+    assert!(matches!(machine.output(slow).await, Err(RemoteError::TimedOut { .. })));
+    machine.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_is_killed_is_a_lost_connection() {
     let sshd = Sshd::start();
-    let session = sshd.open().await;
-    let mut running = session.spawn(RemoteCommand::new("cat").args(["/dev/zero"]), |_| ()).await.unwrap();
+    let machine = Machine::Server(sshd.open().await);
+    let mut running = machine.spawn(RemoteCommand::new("cat").args(["/dev/zero"]), |_| ()).await.unwrap();
     let mut stdout = running.take_stdout().unwrap();
     stdout.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
     sshd.kill_sessions();
@@ -293,23 +293,28 @@ async fn a_session_that_is_killed_is_a_lost_connection() {
     tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await.unwrap();
     let error = running.wait().await.unwrap_err();
     assert!(matches!(error, RemoteError::Lost) && error.retry() == Retry::Later, "{error}");
-    session.close().await;
+    machine.close().await;
 }
 
-fn files(roots: &[&Path], exclude: &[&str]) -> Recipe {
-    Recipe::FileBackups(FilesConfig {
+fn config(roots: &[&Path], exclude: &[&str]) -> FilesConfig {
+    FilesConfig {
         root_paths: roots.iter().map(|root| root.display().to_string()).collect(),
         exclude: exclude.iter().map(|pattern| (*pattern).to_owned()).collect(),
         compression_level: 0,
         use_sudo: false,
         one_file_system: false,
-    })
+    }
 }
 
-async fn dump(session: &Session, recipe: &Recipe) -> (Vec<u8>, Result<Vec<String>, SourceError>) {
-    let mut source = Source::start(session, recipe, |_| ()).await.unwrap();
+async fn start(machine: &Machine, config: &FilesConfig) -> Result<Source, SourceError> {
+    let dump = files::plan(machine, config).await?.remove(0);
+    dump.start(machine, |_| ()).await
+}
+
+async fn dump(machine: &Machine, config: &FilesConfig) -> (Vec<u8>, Result<Vec<String>, SourceError>) {
+    let mut source = start(machine, config).await.unwrap();
     let mut tar = Vec::new();
-    source.take_stdout().unwrap().read_to_end(&mut tar).await.unwrap();
+    source.take_bytes().unwrap().read_to_end(&mut tar).await.unwrap();
     let tail = tar[tar.len().saturating_sub(4_096)..].to_vec();
     (tar, source.finish(&tail).await)
 }
@@ -346,15 +351,15 @@ async fn a_folder_of_hostile_names_comes_back_the_same() {
     }
     std::os::unix::fs::symlink("/etc/passwd", root.join("link")).unwrap();
     fs::write(root.join("left.out"), "no").unwrap();
-    let session = sshd.open().await;
-    let (tar, whole) = dump(&session, &files(&[&root], &["*.out", "--checkpoint=1", "$(touch x)"])).await;
+    let machine = Machine::Server(sshd.open().await);
+    let (tar, whole) = dump(&machine, &config(&[&root], &["*.out", "--checkpoint=1", "$(touch x)"])).await;
     assert_eq!(whole.unwrap(), Vec::<String>::new());
     let unpacked = unpack(&tar);
     fs::remove_file(root.join("left.out")).unwrap();
     let diff = Command::new("diff").args(["-r", "--no-dereference"]).arg(&root).arg(below(&unpacked, &root)).output();
     let diff = diff.unwrap();
     assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
-    session.close().await;
+    machine.close().await;
 }
 
 fn unpack(tar: &[u8]) -> TempDir {
@@ -375,14 +380,14 @@ async fn a_missing_root_is_refused_and_named_and_an_empty_one_is_whole() {
     let site = tempfile::tempdir().unwrap();
     let (empty, missing) = (site.path().join("empty"), site.path().join("missing ä\n"));
     fs::create_dir(&empty).unwrap();
-    let session = sshd.open().await;
-    let error = Source::start(&session, &files(&[&empty, &missing], &[]), |_| ()).await.unwrap_err();
+    let machine = Machine::Server(sshd.open().await);
+    let error = start(&machine, &config(&[&empty, &missing], &[])).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Never, "{error}");
     assert!(error.to_string().contains("No such file or directory"), "{error}");
-    let (tar, ended) = dump(&session, &files(&[&empty], &[])).await;
+    let (tar, ended) = dump(&machine, &config(&[&empty], &[])).await;
     assert_eq!(ended.unwrap(), Vec::<String>::new());
     assert!(below(&unpack(&tar), &empty).is_dir());
-    session.close().await;
+    machine.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -391,13 +396,13 @@ async fn a_dump_that_is_cut_off_fails() {
     let site = tempfile::tempdir().unwrap();
     // Larger than all the pipes in between.
     fs::write(site.path().join("large"), vec![7; 64 << 20]).unwrap();
-    let session = sshd.open().await;
-    let mut source = Source::start(&session, &files(&[site.path()], &[]), |_| ()).await.unwrap();
-    let mut stdout = source.take_stdout().unwrap();
+    let machine = Machine::Server(sshd.open().await);
+    let mut source = start(&machine, &config(&[site.path()], &[])).await.unwrap();
+    let mut stdout = source.take_bytes().unwrap();
     stdout.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
     sshd.kill_sessions();
     tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await.unwrap();
     let error = source.finish(&[7; 4_096]).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Later, "{error}");
-    session.close().await;
+    machine.close().await;
 }

@@ -154,6 +154,26 @@ impl FileName {
         (begins_well && text.len() <= MAX_FILE_NAME_CHARS && text.bytes().all(allowed)).then_some(Self(text))
     }
 
+    /// The name `stem.ending` of something that users name as they like: `ending` as it is, and of `stem` at most 80
+    /// characters, each that is not allowed replaced by `_`. Two stems can therefore have one name.
+    pub fn of(stem: &str, ending: &str) -> Self {
+        const MAX_STEM_CHARS: usize = 80;
+        let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+        let stem: String = stem.chars().take(MAX_STEM_CHARS).map(allowed).collect();
+        let text = format!("{stem}.{ending}");
+        if text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            Self(text)
+        } else {
+            Self(format!("x{text}"))
+        }
+    }
+
+    /// This name with another ending behind it, such as `zst`.
+    #[must_use]
+    pub fn and(&self, ending: &str) -> Self {
+        Self(format!("{}.{ending}", self.0))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -185,6 +205,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_stem_makes_a_file_name(stem in ".*") {
+            let name = FileName::of(&stem, "sql").and("zst").and("age");
+            prop_assert_eq!(FileName::new(name.as_str()), Some(name));
+        }
+    }
 
     fn directory() -> BackupDirectory {
         BackupDirectory {

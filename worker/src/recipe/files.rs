@@ -4,14 +4,14 @@
 //! path that is missing when the dump begins, or that cannot be entered, fails the backup for good, since a job that names
 //! it relies on it. Whatever else cannot be read, or goes away meanwhile, is named in a backup that completes with errors.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_shared::domain::backup::MAX_SOURCE_ERRORS;
+use holdfast_shared::domain::object_key::FileName;
 use holdfast_shared::domain::recipe::FilesConfig;
 
-use super::{Source, SourceError, SourceErrors};
-use crate::remote::{RemoteCommand, Session};
+use super::{Dump, Judge, SourceError, SourceErrors};
+use crate::remote::{Machine, RemoteCommand};
 
 /// A tar ends in two blocks of 512 zeros ([format](https://www.gnu.org/software/tar/manual/html_node/Standard.html)).
 const END_MARK_BYTES: usize = 1_024;
@@ -19,33 +19,21 @@ const END_MARK_BYTES: usize = 1_024;
 /// How long tar may take to look at the root paths alone.
 const LOOK_LIMIT: Duration = Duration::from_secs(120);
 
-/// Looks at the root paths, then starts tar.
-pub(super) async fn start(
-    session: &Session,
-    config: &FilesConfig,
-    mut on_line: impl FnMut(&str) + Send + 'static,
-) -> Result<Source, SourceError> {
-    look(session, config).await?;
-    let report = SharedReport::new(&config.root_paths);
-    let reported = report.clone();
-    let running = session
-        .spawn(command(config), move |line| {
-            reported.read(line);
-            on_line(line);
-        })
-        .await?;
-    Ok(Source { running, report })
+/// Looks at the root paths: one tar holds them all.
+pub async fn plan(machine: &Machine, config: &FilesConfig) -> Result<Vec<Dump>, SourceError> {
+    look(machine, config).await?;
+    let name = FileName::of("file-backups", "tar");
+    Ok(vec![Dump::of_command(name, command(config), Report::new(&config.root_paths))])
 }
 
 /// Has tar take the root paths alone, without what is below them: what is missing now was never there, while what is
 /// missing later was taken away. It also tells whether tar can be run at all. To `/dev/null` tar reads no content.
-async fn look(session: &Session, config: &FilesConfig) -> Result<(), SourceError> {
+async fn look(machine: &Machine, config: &FilesConfig) -> Result<(), SourceError> {
     let options = ["--create", "--file=/dev/null", "--no-recursion", "--quoting-style=escape"];
     let words = options.into_iter().chain(NAMES).map(str::to_owned);
-    let output = session.output(tar(config).args(words).stdin(roots(config)).limit(LOOK_LIMIT)).await?;
-    let report = SharedReport::new(&[]);
-    output.exit.stderr.lines().for_each(|line| report.read(line));
-    let report = report.take();
+    let output = machine.output(tar(config).args(words).stdin(roots(config)).limit(LOOK_LIMIT)).await?;
+    let mut report = Report::default();
+    output.exit.stderr.lines().for_each(|line| report.hear(line));
     refused(output.exit.code, &report)?;
     match report.file_errors.is_empty() {
         true => Ok(()),
@@ -86,13 +74,9 @@ fn command(config: &FilesConfig) -> RemoteCommand {
     tar(config).args(words).stdin(roots(config))
 }
 
-/// What tar has printed so far.
-#[derive(Debug, Clone)]
-pub(super) struct SharedReport(Arc<Mutex<Report>>);
-
 /// What tar printed, sorted. Bounded: of each kind the first lines are kept and the others counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Report {
+struct Report {
     /// The root paths as tar prints them.
     roots: Vec<String>,
     /// Root paths that could not be read, with why.
@@ -105,23 +89,25 @@ pub(super) struct Report {
     other_count: usize,
 }
 
-impl SharedReport {
+impl Report {
     fn new(roots: &[String]) -> Self {
         let roots = roots.iter().map(|root| escaped(trimmed(root))).collect();
-        Self(Arc::new(Mutex::new(Report { roots, ..Report::default() })))
+        Self { roots, ..Self::default() }
     }
 
-    fn read(&self, line: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(line);
-    }
-
-    pub(super) fn take(&self) -> Report {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The file errors, and how many more there were.
+    fn source_errors(&self) -> SourceErrors {
+        let mut errors = self.file_errors.clone();
+        if self.file_error_count > errors.len() {
+            errors.truncate(MAX_SOURCE_ERRORS - 1);
+            errors.push(format!("and {} more; the log has them all", self.file_error_count - errors.len()));
+        }
+        errors
     }
 }
 
-impl Report {
-    fn read(&mut self, line: &str) {
+impl Judge for Report {
+    fn hear(&mut self, line: &str) {
         let line = line.trim();
         let message = line.strip_prefix("tar: ");
         match message.map_or(Kind::of_stranger(line), Kind::of) {
@@ -140,14 +126,22 @@ impl Report {
         }
     }
 
-    /// The file errors, and how many more there were.
-    fn source_errors(&self) -> SourceErrors {
-        let mut errors = self.file_errors.clone();
-        if self.file_error_count > errors.len() {
-            errors.truncate(MAX_SOURCE_ERRORS - 1);
-            errors.push(format!("and {} more; the log has them all", self.file_error_count - errors.len()));
+    /// tar's exit codes: 0 all read, 1 files changed while they were read, 2 something could not be read, or worse
+    /// ([list](https://www.gnu.org/software/tar/manual/html_section/Synopsis.html)).
+    fn judge(&self, code: i32, tail: &[u8]) -> Result<SourceErrors, SourceError> {
+        refused(code, self)?;
+        if !self.lost_roots.is_empty() {
+            return Err(lost_roots(&self.lost_roots));
         }
-        errors
+        let said = || said(self);
+        if !has_end_mark(tail) {
+            return Err(SourceError::Broken(format!("the tar was cut off (exit {code}); tar said: {}", said())));
+        }
+        match code {
+            0 => Ok(Vec::new()),
+            1 | 2 if self.other_count == 0 && self.file_error_count > 0 => Ok(self.source_errors()),
+            _ => Err(SourceError::Broken(format!("tar failed with exit {code}: {}", said()))),
+        }
     }
 }
 
@@ -213,26 +207,6 @@ impl<'a> Kind<'a> {
             || says("sudo: unable to resolve host")
             || says("Could not chdir to home directory");
         if harmless { Self::Harmless } else { Self::Other }
-    }
-}
-
-/// Decides by exit code, end mark and messages; see [`Source::finish`].
-///
-/// tar's exit codes: 0 all read, 1 files changed while they were read, 2 something could not be read, or worse
-/// ([list](https://www.gnu.org/software/tar/manual/html_section/Synopsis.html)).
-pub(super) fn judge(code: i32, tail: &[u8], report: &Report) -> Result<SourceErrors, SourceError> {
-    refused(code, report)?;
-    if !report.lost_roots.is_empty() {
-        return Err(lost_roots(&report.lost_roots));
-    }
-    let said = || said(report);
-    if !has_end_mark(tail) {
-        return Err(SourceError::Broken(format!("the tar was cut off (exit {code}); tar said: {}", said())));
-    }
-    match code {
-        0 => Ok(Vec::new()),
-        1 | 2 if report.other_count == 0 && report.file_error_count > 0 => Ok(report.source_errors()),
-        _ => Err(SourceError::Broken(format!("tar failed with exit {code}: {}", said()))),
     }
 }
 
@@ -310,15 +284,13 @@ mod tests {
     const WHOLE: [u8; 4_096] = [0; 4_096];
 
     fn report(lines: &[&str]) -> Report {
-        let report = SharedReport::new(&["/srv/site/".to_owned(), "/etc/ä\n".to_owned()]);
-        for line in lines {
-            report.read(line);
-        }
-        report.take()
+        let mut report = Report::new(&["/srv/site/".to_owned(), "/etc/ä\n".to_owned()]);
+        lines.iter().for_each(|line| report.hear(line));
+        report
     }
 
     fn judged(code: i32, lines: &[&str]) -> Result<SourceErrors, SourceError> {
-        judge(code, &WHOLE, &report(lines))
+        report(lines).judge(code, &WHOLE)
     }
 
     #[test]
@@ -353,12 +325,12 @@ mod tests {
     #[test]
     fn a_cut_tail_is_never_whole() {
         for code in [0, 1, 2] {
-            let cut = judge(code, b"not the end", &report(&["tar: /srv/site/a: Cannot open: Permission denied"]));
+            let cut = report(&["tar: /srv/site/a: Cannot open: Permission denied"]).judge(code, b"not the end");
             assert!(matches!(cut, Err(SourceError::Broken(_))), "exit {code}");
         }
         let mut tail = WHOLE;
         tail[4_096 - END_MARK_BYTES] = 1;
-        assert!(judge(0, &tail, &report(&[])).is_err());
+        assert!(report(&[]).judge(0, &tail).is_err());
     }
 
     #[test]
@@ -389,17 +361,17 @@ mod tests {
             "bob is not in the sudoers file.",
         ];
         for line in cases {
-            assert!(matches!(judge(1, &[], &report(&[line])), Err(SourceError::Refused(_))), "{line}");
+            assert!(matches!(report(&[line]).judge(1, &[]), Err(SourceError::Refused(_))), "{line}");
         }
     }
 
     #[test]
     fn errors_are_bounded_and_counted() {
-        let report = SharedReport::new(&[]);
+        let mut report = Report::default();
         for n in 0..500 {
-            report.read(&format!("tar: /x/{n}: Cannot open: Permission denied"));
+            report.hear(&format!("tar: /x/{n}: Cannot open: Permission denied"));
         }
-        let errors = judge(2, &WHOLE, &report.take()).unwrap();
+        let errors = report.judge(2, &WHOLE).unwrap();
         assert_eq!(errors.len(), MAX_SOURCE_ERRORS);
         assert_eq!(errors.last().unwrap(), "and 451 more; the log has them all");
     }

@@ -1,14 +1,18 @@
-//! A command on a server: its input fed, its errors collected line by line, its end told truly.
+//! A command on a machine: its input fed, its errors collected line by line, its end told truly.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openssh::{ChildStderr, ChildStdin, ChildStdout, Stdio};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use openssh::Stdio;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::task::JoinHandle;
 
-use super::{RemoteError, Session};
+use super::{Machine, RemoteError};
 
 /// How long a command may run unless told otherwise.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(24 * 3_600);
@@ -29,8 +33,8 @@ const EXIT_TIMED_OUT: i32 = 124;
 /// What to run: a program and its arguments, each passed on as it is, whatever it holds.
 ///
 /// No shell of ours interprets them. That an argument is not taken for an option is for the caller to see to. Nothing
-/// secret belongs here: everyone on the server can read it.
-#[derive(Debug, Clone)]
+/// secret belongs among the words: everyone on the machine can read them. What it is fed is not shown by Debug.
+#[derive(Clone)]
 pub struct RemoteCommand {
     words: Vec<String>,
     stdin: Vec<u8>,
@@ -65,6 +69,12 @@ impl RemoteCommand {
     }
 }
 
+impl fmt::Debug for RemoteCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteCommand").field("words", &self.words).field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
@@ -83,16 +93,23 @@ pub struct Output {
     pub stdout: String,
 }
 
+/// What a command prints.
+pub type Bytes = Box<dyn AsyncRead + Send + Unpin>;
+
 /// A command that runs. Dropping it disconnects from it: it then ends at its next write, or at its time limit.
-#[derive(Debug)]
 pub struct Running {
-    child: openssh::Child<Arc<openssh::Session>>,
-    stdout: Option<ChildStdout>,
+    child: Child,
+    stdout: Option<Bytes>,
     stderr: JoinHandle<String>,
     limit: Duration,
 }
 
-impl Session {
+enum Child {
+    Server(openssh::Child<Arc<openssh::Session>>),
+    Worker(tokio::process::Child),
+}
+
+impl Machine {
     /// Starts a command under `timeout`, with messages in English so that they can be read. Each line that it prints as
     /// an error is told to `on_line` as it comes.
     pub async fn spawn(
@@ -101,21 +118,27 @@ impl Session {
         on_line: impl FnMut(&str) + Send + 'static,
     ) -> Result<Running, RemoteError> {
         let RemoteCommand { words, stdin, limit } = command;
-        let mut remote = self.master.clone().arc_command("env");
-        remote.arg("LC_ALL=C").arg("timeout").arg("-k").arg(KILL_AFTER_SECS.to_string());
-        remote.arg(limit.as_secs().to_string()).args(&words);
-        remote.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = remote.spawn().await.map_err(|error| RemoteError::Local(std::io::Error::other(error)))?;
-        if let Some(pipe) = child.stdin().take() {
-            tokio::spawn(feed(pipe, stdin));
+        let (after, limit_secs) = (KILL_AFTER_SECS.to_string(), limit.as_secs().to_string());
+        let guarded = ["LC_ALL=C", "timeout", "-k", &after, &limit_secs];
+        let words = guarded.into_iter().chain(words.iter().map(String::as_str));
+        match self {
+            Self::Server(session) => {
+                let mut remote = session.master.clone().arc_command("env");
+                remote.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                let mut child = remote.spawn().await.map_err(|error| RemoteError::Local(io::Error::other(error)))?;
+                let pipes = (child.stdin().take(), child.stdout().take(), child.stderr().take());
+                Ok(Running::start(Child::Server(child), pipes, stdin, limit, on_line))
+            }
+            Self::Worker => {
+                let mut local = tokio::process::Command::new("env");
+                local.args(words).kill_on_drop(true);
+                local.stdin(std::process::Stdio::piped());
+                local.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+                let mut child = local.spawn().map_err(RemoteError::Local)?;
+                let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+                Ok(Running::start(Child::Worker(child), pipes, stdin, limit, on_line))
+            }
         }
-        let stdout = child.stdout().take();
-        if let Some(pipe) = &stdout {
-            // A smaller pipe works as well.
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
-        }
-        let stderr = tokio::spawn(collect(child.stderr().take(), on_line));
-        Ok(Running { child, stdout, stderr, limit })
     }
 
     /// Runs a short command to its end.
@@ -131,8 +154,31 @@ impl Session {
 }
 
 impl Running {
+    fn start<I, O, E>(
+        child: Child,
+        (input, output, errors): (Option<I>, Option<O>, Option<E>),
+        stdin: Vec<u8>,
+        limit: Duration,
+        on_line: impl FnMut(&str) + Send + 'static,
+    ) -> Self
+    where
+        I: AsyncWrite + Send + Unpin + 'static,
+        O: AsyncRead + AsFd + Send + Unpin + 'static,
+        E: AsyncRead + Send + Unpin + 'static,
+    {
+        if let Some(pipe) = input {
+            tokio::spawn(feed(pipe, stdin));
+        }
+        if let Some(pipe) = &output {
+            // A smaller pipe works as well.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+        }
+        let stderr = tokio::spawn(collect(errors, on_line));
+        Self { child, stdout: output.map(|pipe| Box::new(pipe) as Bytes), stderr, limit }
+    }
+
     /// What it prints; once.
-    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
+    pub fn take_stdout(&mut self) -> Option<Bytes> {
         self.stdout.take()
     }
 
@@ -141,13 +187,7 @@ impl Running {
     pub async fn wait(self) -> Result<Exit, RemoteError> {
         drop(self.stdout);
         let stderr = self.stderr.await.unwrap_or_default();
-        let code = match self.child.wait().await {
-            Ok(status) => status.code(),
-            // The crate's word for 127.
-            Err(openssh::Error::Remote(error)) if error.kind() == std::io::ErrorKind::NotFound => Some(127),
-            Err(_) => None,
-        };
-        match code {
+        match self.child.wait().await {
             Some(EXIT_TIMED_OUT) => Err(RemoteError::TimedOut { hours: self.limit.as_secs() / 3_600 }),
             Some(code) => Ok(Exit { code, stderr }),
             None => Err(RemoteError::Lost),
@@ -155,14 +195,35 @@ impl Running {
     }
 }
 
+impl Child {
+    /// Its exit code; `None` where nobody knows.
+    async fn wait(self) -> Option<i32> {
+        match self {
+            Self::Server(child) => match child.wait().await {
+                Ok(status) => status.code(),
+                // The crate's word for 127.
+                Err(openssh::Error::Remote(error)) if error.kind() == io::ErrorKind::NotFound => Some(127),
+                Err(_) => None,
+            },
+            Self::Worker(mut child) => child.wait().await.ok().as_ref().and_then(ExitStatus::code),
+        }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
 /// Writes all input and closes it. A command that does not read it to the end says so by its exit code.
-async fn feed(mut pipe: ChildStdin, bytes: Vec<u8>) {
+async fn feed(mut pipe: impl AsyncWrite + Unpin, bytes: Vec<u8>) {
     let _ = pipe.write_all(&bytes).await;
     let _ = pipe.shutdown().await;
 }
 
 /// Tells each line and keeps the last ones.
-async fn collect(pipe: Option<ChildStderr>, mut on_line: impl FnMut(&str)) -> String {
+async fn collect(pipe: Option<impl AsyncRead + Unpin>, mut on_line: impl FnMut(&str)) -> String {
     let Some(pipe) = pipe else { return String::new() };
     let (mut reader, mut kept, mut kept_bytes) = (BufReader::new(pipe), VecDeque::new(), 0);
     let mut line = Vec::new();

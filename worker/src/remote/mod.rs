@@ -1,4 +1,4 @@
-//! Remote: one SSH connection to one server, and commands on it. The only place that spawns processes.
+//! Remote: one SSH connection to one server, and commands on it or on this machine. The only place that spawns processes.
 //!
 //! It runs the system's OpenSSH: one master connection per server and run, a channel for each command. What a user named
 //! reaches it only through a generated ssh_config, after an allow-list. The private key lies in memory-backed storage,
@@ -7,6 +7,7 @@
 mod command;
 mod error;
 mod forward;
+mod machine;
 mod scan;
 mod target;
 
@@ -24,9 +25,10 @@ use holdfast_shared::guard::Guard;
 use openssh::{ControlPersist, KnownHosts, SessionBuilder};
 use tempfile::TempDir;
 
-pub use command::{Exit, Output, RemoteCommand, Running};
+pub use command::{Bytes, Exit, Output, RemoteCommand, Running};
 pub use error::RemoteError;
 pub use forward::forwards;
+pub use machine::Machine;
 
 use error::Complaint;
 use target::{ALIAS, Target};

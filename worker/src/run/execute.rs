@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use holdfast_shared::aws::objects::{Objects, ObjectsError, Part, Upload};
-use holdfast_shared::domain::backup::{Copy, File, Outcome, Status};
+use holdfast_shared::domain::backup::{Copy, File, MAX_FILES, Outcome, Status};
 use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::login::{LoginStatus, SshHost};
 use holdfast_shared::domain::object_key::{FileName, ObjectKey};
-use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::server::Server;
 use holdfast_shared::domain::storage::Storage;
 
 use super::directory_of;
 use super::keeper::{Kept, StopCause};
 use crate::pipeline::{PipeError, Piped, pipe};
-use crate::recipe::{Source, SourceError, SourceErrors, check_built};
-use crate::remote::{RemoteError, Session};
+use crate::recipe::{Asked, Dump, SourceError, SourceErrors, check_built, plan};
+use crate::remote::{Machine, RemoteError, Session};
 
 /// How long a worker that is stopping may spend on deleting what it stored; the next attempt deletes the rest.
 const HURRIED_DISCARD: Duration = Duration::from_secs(6);
@@ -61,7 +60,7 @@ impl From<RemoteError> for RunError {
 pub(super) struct Finished {
     pub outcome: Outcome,
     /// To delete it again should the record be refused.
-    pub uploads: Arc<Vec<StorageUpload>>,
+    pub uploads: Vec<Arc<StorageUpload>>,
 }
 
 /// A storage of the job and the bucket behind it.
@@ -70,9 +69,8 @@ struct Bucket {
     objects: Objects,
 }
 
-/// The object of a run in one storage.
+/// A file of a run in one storage.
 pub(super) struct StorageUpload {
-    storage_id: u64,
     name: String,
     upload: Upload,
 }
@@ -90,9 +88,9 @@ pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
     let Some(server) = &kept.claim.server else { return Err(RunError::Internal("the job has no server".to_owned())) };
     let buckets = open_buckets(kept).await?;
     until_stopped(kept, sweep_earlier(kept, &buckets)).await?;
-    let session = until_stopped(kept, connect(kept, server)).await?;
-    let finished = dump(kept, &session, &buckets).await;
-    session.close().await;
+    let machine = Machine::Server(until_stopped(kept, connect(kept, server)).await?);
+    let finished = dump(kept, &machine, &buckets).await;
+    machine.close().await;
     finished
 }
 
@@ -177,19 +175,28 @@ async fn connect(kept: &Kept, server: &Server) -> Result<Session, RunError> {
     Ok(session)
 }
 
-/// Dumps into one object per storage and proves each; deletes all of them where anything fails.
-async fn dump(kept: &Kept, session: &Session, buckets: &[Bucket]) -> Result<Finished, RunError> {
-    let mut uploads = Vec::with_capacity(buckets.len());
-    let started = until_stopped(kept, start_uploads(kept, buckets, &mut uploads)).await;
-    let uploads = Arc::new(uploads);
-    let stored = match started {
-        Ok(()) => store(kept, session, &uploads).await,
-        Err(error) => Err(error),
-    };
-    match stored {
-        Ok(outcome) => Ok(Finished { outcome, uploads }),
+/// What an attempt has stored so far.
+#[derive(Default)]
+struct Stored {
+    uploads: Vec<Arc<StorageUpload>>,
+    files: Vec<File>,
+    /// Of each storage, with a key for each file.
+    copies: Vec<Copy>,
+    source_errors: SourceErrors,
+}
+
+/// Stores each dump as one object per storage and proves each; deletes all of them where anything fails.
+async fn dump(kept: &Kept, machine: &Machine, buckets: &[Bucket]) -> Result<Finished, RunError> {
+    let copies = buckets.iter().map(|bucket| Copy { storage_id: bucket.storage.id, keys: Vec::new() }).collect();
+    let mut stored = Stored { copies, ..Stored::default() };
+    match store_all(kept, machine, buckets, &mut stored).await {
+        Ok(()) => {
+            let Stored { uploads, files, copies, source_errors } = stored;
+            let status = if source_errors.is_empty() { Status::Completed } else { Status::CompletedWithErrors };
+            Ok(Finished { outcome: Outcome { status, files, copies, source_errors }, uploads })
+        }
         Err(error) => {
-            let discarding = discard(&uploads);
+            let discarding = discard(&stored.uploads);
             match kept.stop_cause() {
                 Some(StopCause::Shutdown) => drop(tokio::time::timeout(HURRIED_DISCARD, discarding).await),
                 _ => discarding.await,
@@ -199,35 +206,67 @@ async fn dump(kept: &Kept, session: &Session, buckets: &[Bucket]) -> Result<Fini
     }
 }
 
-async fn start_uploads(kept: &Kept, buckets: &[Bucket], uploads: &mut Vec<StorageUpload>) -> Result<(), RunError> {
-    let backup = &kept.claim.backup;
-    let key = directory_of(backup).object(backup.attempt, object_name(&kept.claim.job.recipe)?).to_string();
-    for Bucket { storage, objects } in buckets {
-        let started = objects.start_upload(&key).await;
-        let upload = started.map_err(|error| RunError::Storage { name: storage.name.clone(), error })?;
-        uploads.push(StorageUpload { storage_id: storage.id, name: storage.name.clone(), upload });
+async fn store_all(kept: &Kept, machine: &Machine, buckets: &[Bucket], stored: &mut Stored) -> Result<(), RunError> {
+    let asked = Asked { machine, job: &kept.claim.job, service: &kept.service };
+    let dumps = until_stopped(kept, async { Ok(plan(&asked).await?) }).await?;
+    if dumps.len() > MAX_FILES {
+        let count = dumps.len();
+        let message = format!("the source makes {count} files, and a backup holds at most {MAX_FILES}; split the job");
+        return Err(SourceError::Refused(message).into());
+    }
+    for dump in dumps {
+        store(kept, machine, buckets, dump, stored).await?;
     }
     Ok(())
 }
 
-async fn store(kept: &Kept, session: &Session, uploads: &Arc<Vec<StorageUpload>>) -> Result<Outcome, RunError> {
+/// Stores one dump in every storage and proves it.
+async fn store(
+    kept: &Kept,
+    machine: &Machine,
+    buckets: &[Bucket],
+    dump: Dump,
+    stored: &mut Stored,
+) -> Result<(), RunError> {
+    let level = kept.claim.job.recipe.compression_level();
+    let name = if level == 0 { dump.name.clone() } else { dump.name.and("zst") };
+    let uploads = until_stopped(kept, start_uploads(kept, buckets, &name, stored)).await?;
     let log = kept.log.clone();
-    let recipe = &kept.claim.job.recipe;
-    let mut source =
-        until_stopped(kept, async { Ok(Source::start(session, recipe, move |line| log.line(line)).await?) }).await?;
-    kept.log.line("dump started");
-    let bytes = source.take_stdout()?;
-    let put = |part: Part| put_everywhere(uploads.clone(), part);
-    let piped = pipe(bytes, recipe.compression_level(), &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
+    let mut source = until_stopped(kept, async { Ok(dump.start(machine, move |line| log.line(line)).await?) }).await?;
+    kept.log.line(format!("dump of {name} started"));
+    let bytes = source.take_bytes()?;
+    let put = |part: Part| put_everywhere(&uploads, part);
+    let piped = pipe(bytes, level, &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
     let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail).await?) }).await?;
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
     kept.log.line(format!("to be stored: {} bytes, SHA-256 {}", piped.stored_bytes, piped.stored_sha256));
-    let copies = until_stopped(kept, complete(kept, uploads, &piped)).await?;
-    outcome(kept, piped, copies, source_errors)
+    let keys = until_stopped(kept, complete(kept, &uploads, &piped)).await?;
+    stored.source_errors.extend(source_errors);
+    stored.copies.iter_mut().zip(keys).for_each(|(copy, key)| copy.keys.push(key));
+    stored.files.push(file(stored.files.len(), name, piped)?);
+    Ok(())
+}
+
+/// Starts a file in every storage; what was started is in `stored` whatever happens.
+async fn start_uploads(
+    kept: &Kept,
+    buckets: &[Bucket],
+    name: &FileName,
+    stored: &mut Stored,
+) -> Result<Vec<Arc<StorageUpload>>, RunError> {
+    let backup = &kept.claim.backup;
+    let key = directory_of(backup).object(backup.attempt, name.clone()).to_string();
+    let before = stored.uploads.len();
+    for Bucket { storage, objects } in buckets {
+        let started = objects.start_upload(&key).await;
+        let upload = started.map_err(|error| RunError::Storage { name: storage.name.clone(), error })?;
+        stored.uploads.push(Arc::new(StorageUpload { name: storage.name.clone(), upload }));
+    }
+    Ok(stored.uploads[before..].to_vec())
 }
 
 /// Sends one part to every storage at once; the bytes are shared.
-async fn put_everywhere(uploads: Arc<Vec<StorageUpload>>, part: Part) -> Result<(), RunError> {
+async fn put_everywhere(uploads: &[Arc<StorageUpload>], part: Part) -> Result<(), RunError> {
     try_join_all(uploads.iter().map(|to| put_part(to, &part))).await.map(drop)
 }
 
@@ -235,33 +274,32 @@ async fn put_part(to: &StorageUpload, part: &Part) -> Result<(), RunError> {
     to.upload.put_part(part).await.map_err(|error| to.failed(error))
 }
 
-/// Completes every object and reads back what the stores hold.
-async fn complete(kept: &Kept, uploads: &[StorageUpload], piped: &Piped) -> Result<Vec<Copy>, RunError> {
+/// Completes every object and reads back what the stores hold; answers the keys, in the order of the storages.
+async fn complete(kept: &Kept, uploads: &[Arc<StorageUpload>], piped: &Piped) -> Result<Vec<String>, RunError> {
     try_join_all(uploads.iter().map(|to| complete_one(kept, to, piped))).await
 }
 
-async fn complete_one(kept: &Kept, to: &StorageUpload, piped: &Piped) -> Result<Copy, RunError> {
+async fn complete_one(kept: &Kept, to: &StorageUpload, piped: &Piped) -> Result<String, RunError> {
     let stored = to.upload.complete(piped.stored_bytes, piped.crc64).await.map_err(|error| to.failed(error))?;
     kept.log.line(format!("{}: stored {} bytes, read back {}", to.name, stored.size_bytes, stored.checksum));
-    Ok(Copy { storage_id: to.storage_id, keys: vec![stored.key] })
+    Ok(stored.key)
 }
 
-fn outcome(kept: &Kept, piped: Piped, copies: Vec<Copy>, source_errors: SourceErrors) -> Result<Outcome, RunError> {
-    let status = if source_errors.is_empty() { Status::Completed } else { Status::CompletedWithErrors };
-    let file = File {
-        id: 1,
-        name: object_name(&kept.claim.job.recipe)?.to_string(),
+fn file(before: usize, name: FileName, piped: Piped) -> Result<File, RunError> {
+    let id = u32::try_from(before + 1).map_err(|_| RunError::Internal("too many files".to_owned()))?;
+    Ok(File {
+        id,
+        name: name.to_string(),
         plain_bytes: piped.plain_bytes,
         stored_bytes: piped.stored_bytes,
         plain_sha256: piped.plain_sha256,
         stored_sha256: piped.stored_sha256,
-    };
-    Ok(Outcome { status, files: vec![file], copies, source_errors })
+    })
 }
 
 /// Deletes what was stored, as far as the stores let it: what stays is swept later.
-pub(super) async fn discard(uploads: &[StorageUpload]) {
-    join_all(uploads.iter().map(discard_one)).await;
+pub(super) async fn discard(uploads: &[Arc<StorageUpload>]) {
+    join_all(uploads.iter().map(|to| discard_one(to))).await;
 }
 
 async fn discard_one(to: &StorageUpload) {
@@ -278,17 +316,4 @@ fn pipe_error(error: PipeError<RunError>) -> RunError {
         PipeError::Compress(error) => RunError::Internal(format!("zstd: {error}")),
         PipeError::Lost => RunError::Internal(error.to_string()),
     }
-}
-
-/// What stock tools unpack it by.
-fn ending_of(recipe: &Recipe) -> &'static str {
-    match recipe.compression_level() {
-        0 => "tar",
-        _ => "tar.zst",
-    }
-}
-
-fn object_name(recipe: &Recipe) -> Result<FileName, RunError> {
-    let name = format!("{}.{}", recipe.slug(), ending_of(recipe));
-    FileName::new(name).ok_or_else(|| RunError::Internal("a recipe's name makes no object key".to_owned()))
 }
