@@ -37,6 +37,7 @@ pub(super) fn operations() -> Vec<Operation> {
 /// What a schedule is sent as.
 pub(super) fn members() -> Vec<Member> {
     let keep = || integer_in(0..=9_999);
+    let retention = ["hourly", "daily", "weekly", "monthly"].map(|class| optional(class, keep()));
     vec![
         optional("schedule_name", line(255)),
         optional("cron", line(256).described("five fields; instead of frequency")),
@@ -49,6 +50,7 @@ pub(super) fn members() -> Vec<Member> {
         optional("retention_daily", keep()),
         optional("retention_weekly", keep()),
         optional("retention_monthly", keep()),
+        optional("retention", object(retention).described("as answers show it; each retention_… goes before it")),
     ]
 }
 
