@@ -86,11 +86,7 @@ impl Host {
 
     /// Ends every session with SIGKILL; the server goes on.
     pub fn kill_sessions(&self) {
-        let listener = self.sshd.pid().expect("sshd has ended");
-        for session in children_of(listener) {
-            let pid = Pid::from_raw(session).unwrap();
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        kill_sessions_of(&self.sshd);
     }
 
     /// The folder to back up.
@@ -271,6 +267,15 @@ impl Installation {
     pub async fn download(&self, backup: &Value) -> bytes::Bytes {
         let link = backup["files"][0]["url"].as_str().unwrap_or_else(|| panic!("no file: {backup}"));
         self.api.download(link).await.expect(200).body
+    }
+}
+
+/// Ends every session of a server with SIGKILL; the server goes on.
+pub fn kill_sessions_of(sshd: &Sshd) {
+    let listener = sshd.pid().expect("sshd has ended");
+    for session in children_of(listener) {
+        let pid = Pid::from_raw(session).unwrap();
+        let _ = kill_process(pid, Signal::KILL);
     }
 }
 

@@ -4,18 +4,20 @@
 //! started, read to its end, and judged by its own [`Judge`].
 
 pub mod files;
+mod url;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_shared::domain::job::{Compute, Job};
+use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::object_key::FileName;
-use holdfast_shared::domain::recipe::Recipe;
+use holdfast_shared::domain::recipe::{Access, Recipe};
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::{Sealed, Secret};
 use holdfast_shared::service::Service;
+use tokio::io::AsyncRead;
 
-use crate::remote::{Bytes, Machine, RemoteCommand, RemoteError, Running};
+use crate::remote::{Bytes, Machine, RemoteCommand, RemoteError, Road, Running};
 
 /// A dump could not be taken, or not whole. Display is safe to show to the job's owner.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +49,9 @@ impl SourceError {
 
 /// What keeps this version from carrying out a job: told before anything is connected to or stored.
 pub fn check_built(job: &Job) -> Result<(), SourceError> {
-    match (&job.recipe, &job.compute) {
-        (_, Compute::Serverless { .. }) => Err(not_built("a job without a server")),
-        (Recipe::FileBackups(_), Compute::Server { .. }) => Ok(()),
-        (other, Compute::Server { .. }) => Err(not_built(other.slug())),
+    match &job.recipe {
+        Recipe::FileBackups(_) | Recipe::UrlBackups(_) => Ok(()),
+        other => Err(not_built(other.slug())),
     }
 }
 
@@ -68,6 +69,19 @@ pub struct Asked<'a> {
     pub job: &'a Job,
     /// What opens its secrets.
     pub service: &'a Service,
+    /// How tools that run on the worker reach the source; `None` where they run on a server, and find their own way.
+    pub road: Option<&'a Arc<Road>>,
+}
+
+/// Where a tool finds the server of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// What to connect to; `None` for the machine on which the tool runs.
+    pub host: Option<String>,
+    /// Its port.
+    pub port: u16,
+    /// What a certificate has to name: the host as the job names it, also where `host` is only what leads there.
+    pub name: Option<String>,
 }
 
 impl Asked<'_> {
@@ -75,12 +89,30 @@ impl Asked<'_> {
     pub fn secret(&self, key: &str, sealed: &Sealed) -> Result<Secret, SourceError> {
         Ok(self.service.open_config_secret(self.job, key, sealed)?)
     }
+
+    /// Where a tool of this job finds its database server. A tool on the worker gets a local port that leads there: the
+    /// address that the guard judged, or what the job's proxy connects to, and nothing else.
+    pub async fn reach(&self, access: &Access) -> Result<Reach, SourceError> {
+        let name = access.host.as_ref().map(ToString::to_string);
+        match (self.road, &access.host) {
+            (None, _) => Ok(Reach { host: name.clone(), port: access.port, name }),
+            (Some(road), Some(host)) => {
+                let address = road.local_port(host, access.port).await?;
+                Ok(Reach { host: Some(address.ip().to_string()), port: address.port(), name })
+            }
+            (Some(_), None) => {
+                let message = "without a server the job has to name the database's host; set it";
+                Err(SourceError::Refused(message.to_owned()))
+            }
+        }
+    }
 }
 
 /// Looks at the source and tells what will be dumped: at least one dump, in the order of the backup's files.
 pub async fn plan(asked: &Asked<'_>) -> Result<Vec<Dump>, SourceError> {
     match &asked.job.recipe {
         Recipe::FileBackups(config) => files::plan(asked.machine, config).await,
+        Recipe::UrlBackups(config) => url::plan(asked, config).await,
         other => Err(not_built(other.slug())),
     }
 }
@@ -105,14 +137,41 @@ pub trait Judge: fmt::Debug + Send {
 pub struct Dump {
     /// The file's name without what compression and encryption add to it, such as `shop.sql`.
     pub name: FileName,
-    command: RemoteCommand,
+    origin: Origin,
     judge: Box<dyn Judge>,
+}
+
+/// Where a dump's bytes come from.
+enum Origin {
+    /// A command prints them.
+    Command(RemoteCommand),
+    /// The worker reads them by itself.
+    Bytes(Bytes),
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => f.debug_tuple("Command").field(command).finish(),
+            Self::Bytes(_) => f.write_str("Bytes(…)"),
+        }
+    }
 }
 
 impl Dump {
     /// What a command prints, judged by `judge`.
     pub fn of_command(name: FileName, command: RemoteCommand, judge: impl Judge + 'static) -> Self {
-        Self { name, command, judge: Box::new(judge) }
+        Self { name, origin: Origin::Command(command), judge: Box::new(judge) }
+    }
+
+    /// What the worker reads by itself, judged by `judge`, which hears nothing and is told of exit 0. A read that fails
+    /// ends the dump.
+    pub fn of_bytes(
+        name: FileName,
+        bytes: impl AsyncRead + Send + Unpin + 'static,
+        judge: impl Judge + 'static,
+    ) -> Self {
+        Self { name, origin: Origin::Bytes(Box::new(bytes)), judge: Box::new(judge) }
     }
 
     /// Starts it. What it prints as errors is told to `on_line` too, as it comes.
@@ -122,14 +181,18 @@ impl Dump {
         mut on_line: impl FnMut(&str) + Send + 'static,
     ) -> Result<Source, SourceError> {
         let judge = SharedJudge(Arc::new(Mutex::new(self.judge)));
+        let command = match self.origin {
+            Origin::Command(command) => command,
+            Origin::Bytes(bytes) => return Ok(Source { bytes: Some(bytes), running: None, judge }),
+        };
         let hearing = judge.clone();
-        let running = machine
-            .spawn(self.command, move |line| {
+        let mut running = machine
+            .spawn(command, move |line| {
                 hearing.lock().hear(line);
                 on_line(line);
             })
             .await?;
-        Ok(Source { running, judge })
+        Ok(Source { bytes: running.take_stdout(), running: Some(running), judge })
     }
 }
 
@@ -144,21 +207,32 @@ impl SharedJudge {
 }
 
 /// A dump that runs.
-#[derive(Debug)]
 pub struct Source {
-    running: Running,
+    bytes: Option<Bytes>,
+    /// The command that prints them, if one does.
+    running: Option<Running>,
     judge: SharedJudge,
 }
 
 impl Source {
     /// The dump's bytes; once.
     pub fn take_bytes(&mut self) -> Result<Bytes, SourceError> {
-        self.running.take_stdout().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))
+        self.bytes.take().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))
     }
 
     /// Tells whether the dump is whole; see [`Judge::judge`].
     pub async fn finish(self, tail: &[u8]) -> Result<SourceErrors, SourceError> {
-        let exit = self.running.wait().await?;
-        self.judge.lock().judge(exit.code, tail)
+        drop(self.bytes);
+        let code = match self.running {
+            Some(running) => running.wait().await?.code,
+            None => 0,
+        };
+        self.judge.lock().judge(code, tail)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("running", &self.running).field("judge", &self.judge).finish_non_exhaustive()
     }
 }

@@ -8,16 +8,15 @@ use futures::future::{join_all, try_join_all};
 use holdfast_shared::aws::objects::{Objects, ObjectsError, Part, Upload};
 use holdfast_shared::domain::backup::{Copy, File, MAX_FILES, Outcome, Status};
 use holdfast_shared::domain::job::Job;
-use holdfast_shared::domain::login::{LoginStatus, SshHost};
 use holdfast_shared::domain::object_key::{FileName, ObjectKey};
-use holdfast_shared::domain::server::Server;
 use holdfast_shared::domain::storage::Storage;
 
+use super::connect::Site;
 use super::directory_of;
 use super::keeper::{Kept, StopCause};
 use crate::pipeline::{PipeError, Piped, pipe};
 use crate::recipe::{Asked, Dump, SourceError, SourceErrors, check_built, plan};
-use crate::remote::{Machine, RemoteError, Session};
+use crate::remote::{Machine, RemoteError};
 
 /// How long a worker that is stopping may spend on deleting what it stored; the next attempt deletes the rest.
 const HURRIED_DISCARD: Duration = Duration::from_secs(6);
@@ -48,6 +47,18 @@ pub(super) enum RunError {
     /// It was stopped; [`Kept::stop_cause`] tells why.
     #[error("the run was stopped")]
     Stopped,
+}
+
+impl RunError {
+    /// The same, told as the fault of a proxy where it is one of connecting.
+    pub(super) fn of_proxy(self, name: &str) -> Self {
+        match self {
+            Self::Source(SourceError::Remote(error)) => {
+                RemoteError::Proxy { name: name.to_owned(), error: Box::new(error) }.into()
+            }
+            other => other,
+        }
+    }
 }
 
 impl From<RemoteError> for RunError {
@@ -85,12 +96,11 @@ impl StorageUpload {
 pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
     check_built(&kept.claim.job)?;
     honours(&kept.claim.job)?;
-    let Some(server) = &kept.claim.server else { return Err(RunError::Internal("the job has no server".to_owned())) };
     let buckets = open_buckets(kept).await?;
     until_stopped(kept, sweep_earlier(kept, &buckets)).await?;
-    let machine = Machine::Server(until_stopped(kept, connect(kept, server)).await?);
-    let finished = dump(kept, &machine, &buckets).await;
-    machine.close().await;
+    let site = until_stopped(kept, Site::open(kept)).await?;
+    let finished = dump(kept, &site, &buckets).await.map_err(|error| site.explained(error));
+    site.close().await;
     finished
 }
 
@@ -104,16 +114,11 @@ async fn until_stopped<T>(kept: &Kept, work: impl Future<Output = Result<T, RunE
 }
 
 /// Refuses a job that asks for more than this worker can do. What its owner believes to be encrypted must never be stored in
-/// the clear, and what is reached through a jump host must not be tried without it.
+/// the clear.
 fn honours(job: &Job) -> Result<(), RunError> {
     if job.encryption_key_id.is_some() {
         let message = "the job has an encryption key, and this worker cannot encrypt; nothing was read or stored. \
                        Take the key away from the job to store its backups in the clear";
-        return Err(RunError::Refused(message));
-    }
-    if job.proxy_id.is_some() {
-        let message = "the job has a proxy, and this worker cannot go through one; nothing was read or stored. \
-                       Take the proxy away from the job to connect without it";
         return Err(RunError::Refused(message));
     }
     Ok(())
@@ -150,31 +155,6 @@ async fn sweep_earlier(kept: &Kept, buckets: &[Bucket]) -> Result<(), RunError> 
     Ok(())
 }
 
-/// Connects to the server and pins its key on first use.
-async fn connect(kept: &Kept, server: &Server) -> Result<Session, RunError> {
-    let backup = &kept.claim.backup;
-    let (host, login) = (SshHost::Server(server.id), &server.login);
-    let private_key = kept.service.open_ssh_key(&backup.account, login.ssh_key_id).await?;
-    let opened = Session::open(login, &private_key, &kept.service.aws.outside.guard, &kept.service.clock).await;
-    let status = if opened.is_ok() { LoginStatus::Success } else { LoginStatus::Failed };
-    if let Err(error) = kept.service.login_used(&backup.account, host, status).await {
-        tracing::debug!(error = error.chain(), "the server's last use could not be noted");
-    }
-    let session = opened?;
-    let shown = session.host_key();
-    kept.log.line(format!("connected; the server showed {}", shown.fingerprint));
-    if login.host_key.is_none() {
-        let pinned = kept.service.pin_host_key(&backup.account, host, login, shown.clone()).await?;
-        if pinned.fingerprint != shown.fingerprint {
-            let seen = shown.fingerprint.clone();
-            session.close().await;
-            return Err(RemoteError::HostKeyChanged { expected: pinned.fingerprint, seen }.into());
-        }
-        kept.log.line("this key is pinned from now on, as it was the first connection");
-    }
-    Ok(session)
-}
-
 /// What an attempt has stored so far.
 #[derive(Default)]
 struct Stored {
@@ -186,10 +166,10 @@ struct Stored {
 }
 
 /// Stores each dump as one object per storage and proves each; deletes all of them where anything fails.
-async fn dump(kept: &Kept, machine: &Machine, buckets: &[Bucket]) -> Result<Finished, RunError> {
+async fn dump(kept: &Kept, site: &Site, buckets: &[Bucket]) -> Result<Finished, RunError> {
     let copies = buckets.iter().map(|bucket| Copy { storage_id: bucket.storage.id, keys: Vec::new() }).collect();
     let mut stored = Stored { copies, ..Stored::default() };
-    match store_all(kept, machine, buckets, &mut stored).await {
+    match store_all(kept, site, buckets, &mut stored).await {
         Ok(()) => {
             let Stored { uploads, files, copies, source_errors } = stored;
             let status = if source_errors.is_empty() { Status::Completed } else { Status::CompletedWithErrors };
@@ -206,8 +186,9 @@ async fn dump(kept: &Kept, machine: &Machine, buckets: &[Bucket]) -> Result<Fini
     }
 }
 
-async fn store_all(kept: &Kept, machine: &Machine, buckets: &[Bucket], stored: &mut Stored) -> Result<(), RunError> {
-    let asked = Asked { machine, job: &kept.claim.job, service: &kept.service };
+async fn store_all(kept: &Kept, site: &Site, buckets: &[Bucket], stored: &mut Stored) -> Result<(), RunError> {
+    let Site { machine, road } = site;
+    let asked = Asked { machine, job: &kept.claim.job, service: &kept.service, road: road.as_ref() };
     let dumps = until_stopped(kept, async { Ok(plan(&asked).await?) }).await?;
     if dumps.len() > MAX_FILES {
         let count = dumps.len();

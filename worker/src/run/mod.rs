@@ -3,6 +3,7 @@
 //! The order of writes is the safety: every byte is stored and read back, then one conditional write makes the backup
 //! `completed`. What was stored without that write is deleted here, or by whoever comes next.
 
+mod connect;
 mod execute;
 mod keeper;
 mod log;
