@@ -29,11 +29,15 @@ pub async fn assert_only_named_objects(installation: &Installation) {
 
 /// Every object of the account in the default storage, sorted.
 pub async fn objects(installation: &Installation) -> Vec<String> {
+    objects_below(installation, &prefix_of_account(&installation.account())).await
+}
+
+async fn objects_below(installation: &Installation, prefix: &str) -> Vec<String> {
     let bucket = bucket(installation).await;
     let mut keys = Vec::new();
     let mut after = None;
     loop {
-        let page = bucket.list(&prefix_of_account(&installation.account()), after.as_deref()).await.unwrap();
+        let page = bucket.list(prefix, after.as_deref()).await.unwrap();
         keys.extend(page.objects.into_iter().map(|object| object.key));
         match page.next {
             Some(next) => after = Some(next),
@@ -42,6 +46,11 @@ pub async fn objects(installation: &Installation) -> Vec<String> {
     }
     keys.sort();
     keys
+}
+
+/// Every object of any account in the default storage, and whatever else lies in its bucket.
+pub async fn all_objects(installation: &Installation) -> Vec<String> {
+    objects_below(installation, "").await
 }
 
 /// Keys of every open upload of the account in the default storage.

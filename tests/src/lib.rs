@@ -4,6 +4,7 @@
 
 pub mod history;
 pub mod http;
+pub mod injections;
 pub mod installation;
 pub mod leftovers;
 pub mod process;

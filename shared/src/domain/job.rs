@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::account::AccountId;
 pub use super::compute::{Compute, Region};
 use super::field::{FieldReader, UNKNOWN, present};
-use super::recipe::{Recipe, RecipeDefinition, RecipeDraft};
+use super::recipe::{Reached, Recipe, RecipeDefinition, RecipeDraft};
 use super::schedule::{Schedule, ScheduleInput, ScheduleStatus};
 use crate::error::FieldErrors;
 
@@ -147,6 +147,9 @@ pub struct JobChange {
     pub encryption_key_id: Option<Option<u64>>,
     /// Which jump host leads to where the dump runs; `Some(None)` is none.
     pub proxy_id: Option<Option<u64>>,
+    /// What a worker would connect to by itself because of this change, by field: somebody has to let it. What a server
+    /// connects to is that server's affair.
+    pub reached: Vec<(String, Reached)>,
     /// What was found wrong, by field.
     pub faults: FieldErrors,
 }
@@ -189,12 +192,20 @@ impl JobInput {
         let compute = Compute::read(&mut fields, self.compute.as_ref());
         let runs_on = compute.as_ref().or(before.map(|job| &job.compute));
         let recipe = self.recipe(&mut fields, before, runs_on);
+        let reached = recipe.as_ref().filter(|_| self.leads_elsewhere() && runs_on.is_some_and(Compute::is_serverless));
+        let reached = reached.map(RecipeDraft::reached).unwrap_or_default();
+        let reached = reached.into_iter().map(|(key, reached)| (format!("config.{key}"), reached)).collect();
         let storages = self.storages(&mut fields);
         let schedules = self.schedules(&mut fields, before.map_or(&[], |job| &job.schedules));
         let encryption_key_id = link(&mut fields, "encryption_key_id", self.encryption_key_id.as_ref());
         let proxy_id = link(&mut fields, "proxy_id", self.proxy_id.as_ref());
         let faults = fields.faults;
-        JobChange { name, recipe, compute, storages, schedules, encryption_key_id, proxy_id, faults }
+        JobChange { name, recipe, compute, storages, schedules, encryption_key_id, proxy_id, reached, faults }
+    }
+
+    /// Whether it can change what is connected to.
+    fn leads_elsewhere(&self) -> bool {
+        present(self.config.as_ref()).or(present(self.compute.as_ref())).is_some()
     }
 
     fn recipe(&self, fields: &mut FieldReader, before: Option<&Job>, compute: Option<&Compute>) -> Option<RecipeDraft> {
@@ -216,7 +227,7 @@ impl JobInput {
                     .refuse(field, format!("there is no such recipe; there are {}", RecipeDefinition::choices()));
             }
         };
-        let serverless = compute.is_some_and(|compute| compute.server_id().is_none());
+        let serverless = compute.is_some_and(Compute::is_serverless);
         let (definition, configured) = match (named, before) {
             (None, None) => {
                 return fields.refuse("recipe_id", format!("is required, one of {}", RecipeDefinition::choices()));

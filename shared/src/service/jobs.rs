@@ -9,6 +9,7 @@ use crate::aws::table::{DeletedJob, JobFilter, Key, Noun, Order, Records, SortBy
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
+use crate::domain::recipe::Reached;
 use crate::domain::revision::Expected;
 use crate::domain::schedule::Schedule;
 use crate::domain::server::Server;
@@ -289,8 +290,22 @@ impl Service {
         for (field, what, _) in named.into_iter().filter(|(.., key)| !found.has(key)) {
             change.faults.push(field, format!("names no {what} of this account"));
         }
+        for (field, reached) in &change.reached {
+            if let Err(message) = self.may_be_reached(reached) {
+                change.faults.push(field, message);
+            }
+        }
         let faults: FieldErrors = std::mem::take(&mut change.faults);
         Ok(faults.check(change)?)
+    }
+
+    /// Whether a worker may connect there by itself; the error is the field's message.
+    fn may_be_reached(&self, reached: &Reached) -> std::result::Result<(), String> {
+        let guard = &self.aws.outside.guard;
+        match reached {
+            Reached::Host(host) => guard.host(host).map(drop),
+            Reached::Url(url) => guard.url(url.expose()).map(drop),
+        }
     }
 
     /// The schedules, with a number for each new one.

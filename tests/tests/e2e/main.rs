@@ -16,6 +16,7 @@ mod downtime;
 mod encryption_keys;
 mod fixtures;
 mod guard;
+mod injection;
 mod isolation;
 mod job_calls;
 mod jobs;

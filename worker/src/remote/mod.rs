@@ -44,7 +44,7 @@ use target::{ALIAS, Target};
 const MEMORY_FOLDER: &str = "/dev/shm";
 /// Folders of sessions are named by this and the process that made them.
 const FOLDER_PREFIX: &str = "holdfast-ssh-";
-/// For the whole of connecting: ssh's own limits cover each step of it.
+/// For the whole of connecting to one address: ssh's own limits cover each step of it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// A master whose worker was killed ends by itself after so long without a command, seconds.
 const MASTER_IDLE_SECS: NonZeroUsize = NonZeroUsize::new(60).expect("60 is not zero");
@@ -62,16 +62,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, where the guard lets us, and logs in. The server has to show its pinned host key; without one it has to show the best of those
-    /// that a scan saw just before, which [`Session::host_key`] then tells so that it can be pinned.
+    /// Connects, where the guard lets us, and logs in; where the host has several addresses, at the first one that answers.
+    /// The server has to show its pinned host key; without one it has to show the best of those that a scan saw just
+    /// before, which [`Session::host_key`] then tells so that it can be pinned.
     pub async fn open(
         login: &Login,
         private_key: &Secret,
         guard: &Guard,
         clock: &SharedClock,
     ) -> Result<Self, RemoteError> {
-        let target = Target::of(login, guard).await?;
-        Self::open_at(target, login.host_key.as_ref(), private_key, clock).await
+        let pinned = login.host_key.as_ref();
+        target::with_each(login, guard, |target| Self::open_at(target, pinned, private_key, clock)).await
     }
 
     async fn open_at(
