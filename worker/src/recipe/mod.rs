@@ -3,7 +3,13 @@
 //! A recipe first looks at its source and [`plan`]s: one [`Dump`] for each file that the backup will have. Each is then
 //! started, read to its end, and judged by its own [`Judge`].
 
+mod complaints;
 pub mod files;
+pub mod mongodb;
+pub mod postgresql;
+pub mod redis;
+pub mod sqlite;
+mod watched;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +22,7 @@ use holdfast_shared::domain::sealed::{Sealed, Secret};
 use holdfast_shared::service::Service;
 
 use crate::remote::{Bytes, Machine, RemoteCommand, RemoteError, Running};
+use watched::Watched;
 
 /// A dump could not be taken, or not whole. Display is safe to show to the job's owner.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +56,14 @@ impl SourceError {
 pub fn check_built(job: &Job) -> Result<(), SourceError> {
     match (&job.recipe, &job.compute) {
         (_, Compute::Serverless { .. }) => Err(not_built("a job without a server")),
-        (Recipe::FileBackups(_), Compute::Server { .. }) => Ok(()),
+        (
+            Recipe::FileBackups(_)
+            | Recipe::MongodbBackups(_)
+            | Recipe::PostgresqlBackups(_)
+            | Recipe::RedisBackups(_)
+            | Recipe::SqliteBackups(_),
+            Compute::Server { .. },
+        ) => Ok(()),
         (other, Compute::Server { .. }) => Err(not_built(other.slug())),
     }
 }
@@ -81,6 +95,10 @@ impl Asked<'_> {
 pub async fn plan(asked: &Asked<'_>) -> Result<Vec<Dump>, SourceError> {
     match &asked.job.recipe {
         Recipe::FileBackups(config) => files::plan(asked.machine, config).await,
+        Recipe::MongodbBackups(config) => mongodb::plan(asked, config).await,
+        Recipe::PostgresqlBackups(config) => postgresql::plan(asked, config).await,
+        Recipe::RedisBackups(config) => redis::plan(asked, config).await,
+        Recipe::SqliteBackups(config) => sqlite::plan(config),
         other => Err(not_built(other.slug())),
     }
 }
@@ -92,6 +110,26 @@ pub type SourceErrors = Vec<String>;
 pub trait Judge: fmt::Debug + Send {
     /// Takes in a line that the dump printed as an error.
     fn hear(&mut self, line: &str);
+
+    /// Takes in the bytes of the dump in their order, each once, before they go on: for formats of which the end alone
+    /// does not prove the whole. It is called for each read, so it must be quick and keep no more than it needs.
+    fn see(&mut self, _bytes: &[u8]) {}
+
+    /// How many of the last bytes are kept back until the tool has closed its output; see [`Judge::leave_out`].
+    fn keeps_back(&self) -> usize {
+        0
+    }
+
+    /// Tells how many bytes at the end of `end`, the last ones that the tool printed, are not the dump's: they are neither
+    /// stored nor shown to [`Judge::see`]. At most [`Judge::keeps_back`].
+    fn leave_out(&self, _end: &[u8]) -> usize {
+        0
+    }
+
+    /// What the log says of a whole dump that its owner should know and that is no fault.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Tells whether the dump is whole, once its bytes were read to their end and its tool ended with `code`; `tail` is
     /// the end of the bytes, at most 4 KiB.
@@ -153,12 +191,17 @@ pub struct Source {
 impl Source {
     /// The dump's bytes; once.
     pub fn take_bytes(&mut self) -> Result<Bytes, SourceError> {
-        self.running.take_stdout().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))
+        let bytes = self.running.take_stdout();
+        let bytes = bytes.ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))?;
+        Ok(Box::new(Watched::new(bytes, self.judge.clone())))
     }
 
-    /// Tells whether the dump is whole; see [`Judge::judge`].
-    pub async fn finish(self, tail: &[u8]) -> Result<SourceErrors, SourceError> {
+    /// Tells whether the dump is whole; see [`Judge::judge`]. What else there is to say of it is told to `on_remark`.
+    pub async fn finish(self, tail: &[u8], on_remark: impl FnMut(String)) -> Result<SourceErrors, SourceError> {
         let exit = self.running.wait().await?;
-        self.judge.lock().judge(exit.code, tail)
+        let judge = self.judge.lock();
+        let errors = judge.judge(exit.code, tail)?;
+        judge.remarks().into_iter().for_each(on_remark);
+        Ok(errors)
     }
 }
