@@ -6,8 +6,11 @@ pub mod history;
 pub mod http;
 pub mod installation;
 pub mod leftovers;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod redis;
+pub mod secrecy;
 pub mod table;
 pub mod tree;
 

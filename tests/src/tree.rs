@@ -82,7 +82,8 @@ pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+/// What a program prints of an input; it must end well.
+pub fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
