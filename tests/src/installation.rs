@@ -61,10 +61,27 @@ pub struct Host {
 impl Host {
     /// Starts a host with an empty `site` folder.
     pub async fn start() -> Self {
+        Self::start_in(TempDir::new().unwrap(), "").await
+    }
+
+    /// A host on which programs are looked for in its own `bin` first, and nowhere else if `only` is true.
+    pub async fn start_with_programs(programs: &[(&str, &str)], only: bool) -> Self {
         let dir = TempDir::new().unwrap();
+        let bin = dir.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        for (name, script) in programs {
+            std::fs::write(bin.join(name), script).unwrap();
+            open_to_all(&bin.join(name), 0o755);
+        }
+        let others = if only { "" } else { ":/usr/local/bin:/usr/bin:/bin" };
+        let path = format!("SetEnv PATH={}{others}", bin.display());
+        Self::start_in(dir, &path).await
+    }
+
+    async fn start_in(dir: TempDir, more: &str) -> Self {
         std::fs::create_dir(dir.path().join("sshd")).unwrap();
         std::fs::create_dir(dir.path().join("site")).unwrap();
-        let sshd = Sshd::start(&dir.path().join("sshd")).await.unwrap();
+        let sshd = Sshd::start_with(&dir.path().join("sshd"), more).await.unwrap();
         let user = sshd.user().to_owned();
         Self { sshd, user, dir }
     }
@@ -261,6 +278,18 @@ impl Installation {
     /// The whole log of a backup.
     pub async fn log(&self, backup: &str) -> String {
         self.api.get(&format!("/v1/backups/{backup}/log")).await.expect(200).text()
+    }
+
+    /// Every file of a backup, downloaded by its link and unpacked with stock `zstd`, in their order with their names.
+    pub async fn unpacked(&self, backup: &Value) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        for file in backup["files"].as_array().unwrap_or_else(|| panic!("no files: {backup}")) {
+            let stored = self.api.download(file["url"].as_str().unwrap()).await.expect(200).body;
+            let name = file["name"].as_str().unwrap();
+            let plain = name.strip_suffix(".zst").unwrap_or_else(|| panic!("{name} is not compressed"));
+            files.push((plain.to_owned(), crate::tree::pipe("zstd", &["-dc"], &stored)));
+        }
+        files
     }
 
     /// The only file of a completed backup, downloaded by its link.

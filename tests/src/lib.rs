@@ -7,8 +7,11 @@ pub mod http;
 pub mod injections;
 pub mod installation;
 pub mod leftovers;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod redis;
+pub mod secrecy;
 pub mod table;
 pub mod tree;
 

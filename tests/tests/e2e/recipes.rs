@@ -33,12 +33,12 @@ fn configs() -> [(u64, &'static str, Value); 8] {
             1002,
             "postgresql-backups",
             json!({
-                "postgresql_host": "db.example.com", "postgresql_username": "backup", "postgresql_password": CANARY,
+                "postgresql_host": "127.0.0.1", "postgresql_port": 1, "postgresql_username": "backup", "postgresql_password": CANARY,
                 "postgresql_database": "shop", "postgresql_format": "custom",
             }),
         ),
-        (1003, "mongodb-backups", json!({"mongodb_host": "db.example.com", "mongodb_password": CANARY})),
-        (1004, "redis-backups", json!({"redis_host": "cache.example.com", "redis_password": CANARY})),
+        (1003, "mongodb-backups", json!({"mongodb_port": 1, "mongodb_password": CANARY})),
+        (1004, "redis-backups", json!({"redis_host": "127.0.0.1", "redis_port": 1, "redis_password": CANARY})),
         (1005, "sqlite-backups", json!({"sqlite_path": "/srv/app.db", "use_sudo": true})),
     ]
 }
@@ -247,7 +247,9 @@ async fn no_secret_shows_anywhere() {
             let text = format!("ftp://{CANARY}\u{7}");
             seen.push(api.patch(&path(&made), json!({"config": {key: text}})).await.expect(422).text());
         }
-        let backup = installation.run(made["id"].as_str().unwrap()).await;
+        let backup = installation.start_backup(made["id"].as_str().unwrap()).await;
+        // Some fail for good, and some are to be tried again.
+        let backup = installation.backup_when(&backup, |backup| !backup["failure"].is_null()).await;
         seen.push(installation.log(backup["id"].as_str().unwrap()).await);
         seen.push(format!("{made}{backup}"));
         seen.push(api.get(&path(&made)).await.expect(200).text());
@@ -293,10 +295,10 @@ async fn what_the_worker_cannot_do_yet_fails_at_once_and_for_good() {
         installation.log_when(backup["id"].as_str().unwrap(), |log| log.contains(&ending)).await;
     };
     for (number, slug, config) in configs() {
-        if ![1, 1001].contains(&number) {
+        if [8, 28].contains(&number) {
             refused(job(slug, &config), slug).await;
         }
-        if [28, 1002, 1004].contains(&number) {
+        if number == 28 {
             refused(serverless(slug, &config), slug).await;
         }
     }

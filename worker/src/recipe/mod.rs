@@ -3,12 +3,19 @@
 //! A recipe first looks at its source and [`plan`]s: one [`Dump`] for each file that the backup will have. Each is then
 //! started, read to its end, and judged by its own [`Judge`].
 
+mod complaints;
 pub mod files;
+pub mod mongodb;
+pub mod postgresql;
+pub mod redis;
+pub mod sqlite;
 mod url;
+mod watched;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use holdfast_shared::domain::host::Host;
 use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::object_key::FileName;
 use holdfast_shared::domain::recipe::{Access, Recipe};
@@ -18,6 +25,7 @@ use holdfast_shared::service::Service;
 use tokio::io::AsyncRead;
 
 use crate::remote::{Bytes, Machine, RemoteCommand, RemoteError, Road, Running};
+use watched::Watched;
 
 /// A dump could not be taken, or not whole. Display is safe to show to the job's owner.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +58,8 @@ impl SourceError {
 /// What keeps this version from carrying out a job: told before anything is connected to or stored.
 pub fn check_built(job: &Job) -> Result<(), SourceError> {
     match &job.recipe {
-        Recipe::FileBackups(_) | Recipe::UrlBackups(_) => Ok(()),
-        other => Err(not_built(other.slug())),
+        other @ (Recipe::LaravelForgeBackups(_) | Recipe::MysqlBackups(_)) => Err(not_built(other.slug())),
+        _ => Ok(()),
     }
 }
 
@@ -90,6 +98,13 @@ impl Asked<'_> {
         Ok(self.service.open_config_secret(self.job, key, sealed)?)
     }
 
+    /// The access to a database server as a tool of this job has to be told it; see [`Asked::reach`].
+    pub async fn access(&self, access: &Access) -> Result<Access, SourceError> {
+        let Reach { host, port, .. } = self.reach(access).await?;
+        let host = host.as_deref().map(Host::parse).transpose().map_err(|why| SourceError::Refused(why.to_owned()))?;
+        Ok(Access { host, port, ..access.clone() })
+    }
+
     /// Where a tool of this job finds its database server. A tool on the worker gets a local port that leads there: the
     /// address that the guard judged, or what the job's proxy connects to, and nothing else.
     pub async fn reach(&self, access: &Access) -> Result<Reach, SourceError> {
@@ -113,6 +128,10 @@ pub async fn plan(asked: &Asked<'_>) -> Result<Vec<Dump>, SourceError> {
     match &asked.job.recipe {
         Recipe::FileBackups(config) => files::plan(asked.machine, config).await,
         Recipe::UrlBackups(config) => url::plan(asked, config).await,
+        Recipe::MongodbBackups(config) => mongodb::plan(asked, config).await,
+        Recipe::PostgresqlBackups(config) => postgresql::plan(asked, config).await,
+        Recipe::RedisBackups(config) => redis::plan(asked, config).await,
+        Recipe::SqliteBackups(config) => sqlite::plan(config),
         other => Err(not_built(other.slug())),
     }
 }
@@ -124,6 +143,26 @@ pub type SourceErrors = Vec<String>;
 pub trait Judge: fmt::Debug + Send {
     /// Takes in a line that the dump printed as an error.
     fn hear(&mut self, line: &str);
+
+    /// Takes in the bytes of the dump in their order, each once, before they go on: for formats of which the end alone
+    /// does not prove the whole. It is called for each read, so it must be quick and keep no more than it needs.
+    fn see(&mut self, _bytes: &[u8]) {}
+
+    /// How many of the last bytes are kept back until the tool has closed its output; see [`Judge::leave_out`].
+    fn keeps_back(&self) -> usize {
+        0
+    }
+
+    /// Tells how many bytes at the end of `end`, the last ones that the tool printed, are not the dump's: they are neither
+    /// stored nor shown to [`Judge::see`]. At most [`Judge::keeps_back`].
+    fn leave_out(&self, _end: &[u8]) -> usize {
+        0
+    }
+
+    /// What the log says of a whole dump that its owner should know and that is no fault.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Tells whether the dump is whole, once its bytes were read to their end and its tool ended with `code`; `tail` is
     /// the end of the bytes, at most 4 KiB.
@@ -217,17 +256,21 @@ pub struct Source {
 impl Source {
     /// The dump's bytes; once.
     pub fn take_bytes(&mut self) -> Result<Bytes, SourceError> {
-        self.bytes.take().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))
+        let bytes = self.bytes.take().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))?;
+        Ok(Box::new(Watched::new(bytes, self.judge.clone())))
     }
 
-    /// Tells whether the dump is whole; see [`Judge::judge`].
-    pub async fn finish(self, tail: &[u8]) -> Result<SourceErrors, SourceError> {
+    /// Tells whether the dump is whole; see [`Judge::judge`]. What else there is to say of it is told to `on_remark`.
+    pub async fn finish(self, tail: &[u8], on_remark: impl FnMut(String)) -> Result<SourceErrors, SourceError> {
         drop(self.bytes);
         let code = match self.running {
             Some(running) => running.wait().await?.code,
             None => 0,
         };
-        self.judge.lock().judge(code, tail)
+        let judge = self.judge.lock();
+        let errors = judge.judge(code, tail)?;
+        judge.remarks().into_iter().for_each(on_remark);
+        Ok(errors)
     }
 }
 

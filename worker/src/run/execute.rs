@@ -218,7 +218,8 @@ async fn store(
     let bytes = source.take_bytes()?;
     let put = |part: Part| put_everywhere(&uploads, part);
     let piped = pipe(bytes, level, &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
-    let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail).await?) }).await?;
+    let remark = |line| kept.log.line(line);
+    let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail, remark).await?) }).await?;
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
     kept.log.line(format!("to be stored: {} bytes, SHA-256 {}", piped.stored_bytes, piped.stored_sha256));
     let keys = until_stopped(kept, complete(kept, &uploads, &piped)).await?;
