@@ -285,7 +285,7 @@ mod tests {
     fn redirects_lead_to_http_and_never_down() {
         let place = Place::of("https://example.com/hunter2").unwrap();
         for location in
-            ["http://example.com/", "ftp://example.com/", "file:///etc/passwd", "https://", "https://127.1.0x/"]
+            ["http://example.com/", "ftp://example.com/", "file:///etc/passwd", "https://", "https://-x.example/"]
         {
             let Err(error) = place.redirected(&headers(location)) else { panic!("{location}") };
             assert!(!error.to_string().contains("hunter2"), "{error}");
