@@ -192,13 +192,15 @@ impl JobInput {
         let compute = Compute::read(&mut fields, self.compute.as_ref());
         let runs_on = compute.as_ref().or(before.map(|job| &job.compute));
         let recipe = self.recipe(&mut fields, before, runs_on);
-        let reached = recipe.as_ref().filter(|_| self.leads_elsewhere() && runs_on.is_some_and(Compute::is_serverless));
-        let reached = reached.map(RecipeDraft::reached).unwrap_or_default();
-        let reached = reached.into_iter().map(|(key, reached)| (format!("config.{key}"), reached)).collect();
         let storages = self.storages(&mut fields);
         let schedules = self.schedules(&mut fields, before.map_or(&[], |job| &job.schedules));
         let encryption_key_id = link(&mut fields, "encryption_key_id", self.encryption_key_id.as_ref());
         let proxy_id = link(&mut fields, "proxy_id", self.proxy_id.as_ref());
+        let goes_through = proxy_id.unwrap_or_else(|| before.and_then(|job| job.proxy_id)).is_some();
+        let goes_straight = !goes_through && runs_on.is_some_and(Compute::is_serverless);
+        let reached = recipe.as_ref().filter(|_| self.leads_elsewhere() && goes_straight);
+        let reached = reached.map(RecipeDraft::reached).unwrap_or_default();
+        let reached = reached.into_iter().map(|(key, reached)| (format!("config.{key}"), reached)).collect();
         let faults = fields.faults;
         JobChange { name, recipe, compute, storages, schedules, encryption_key_id, proxy_id, reached, faults }
     }

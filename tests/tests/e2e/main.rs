@@ -38,6 +38,7 @@ mod routes;
 mod runs;
 mod sealing;
 mod serve;
+mod serverless;
 mod slots;
 mod sound_bodies;
 mod sources;
