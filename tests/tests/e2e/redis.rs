@@ -60,7 +60,9 @@ async fn every_type_comes_back_whatever_the_settings() {
         watch.assert_unseen();
 
         assert_eq!(backup["status"], "completed", "{backup}");
-        let log = rig.installation.log(backup["id"].as_str().unwrap()).await;
+        // The log is written behind the record.
+        let backup_id = backup["id"].as_str().unwrap();
+        let log = rig.installation.log_when(backup_id, |log| log.contains("read back")).await;
         assert_eq!(log.contains("rdbchecksum no"), checksum == "no", "{log}");
         let files = rig.installation.unpacked(&backup).await;
         let [(name, rdb)] = &files[..] else { panic!("{} files", files.len()) };
