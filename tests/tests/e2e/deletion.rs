@@ -45,7 +45,7 @@ async fn add_backups(installation: &Installation, job: &str, count: u32) -> Vec<
         let mut backup = completed(&account, id(job), u64::from(number), at);
         let key = backup.directory().object(1, FileName::new("a.tar").unwrap()).to_string();
         bucket.put(&key, Bytes::from_static(b"stored")).await.unwrap();
-        backup.copies = vec![Copy { storage_id: 1, keys: vec![key] }];
+        backup.copies = vec![Copy::stored(1, vec![key])];
         backups.push(backup);
     }
     service.aws.table.import_backups(&backups).await.unwrap();
@@ -82,6 +82,7 @@ fn completed(account: &holdfast_shared::domain::account::AccountId, job: Uuid, n
         completed_at: Some(at),
         files: vec![file],
         copies: Vec::new(),
+        encrypted_to: Vec::new(),
         source_errors: Vec::new(),
         failure: None,
         skip_reason: None,
