@@ -56,7 +56,8 @@ impl Service {
             compute,
             storages,
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
-            encryption_key_id: change.encryption_key_id.flatten(),
+            compression: change.compression.unwrap_or_default(),
+            encryption_key_ids: change.encryption_keys.unwrap_or_default().into_iter().map(|(_, id)| id).collect(),
             proxy_id: change.proxy_id.flatten(),
             paused_at: None,
             last_ran_at: None,
@@ -138,6 +139,7 @@ impl Service {
                 None => seen.schedules.clone(),
             };
             let storages = change.storages_by_priority();
+            let encryption_keys = change.encryption_keys.map(|keys| keys.into_iter().map(|(_, id)| id).collect());
             let recipe = match change.recipe {
                 Some(recipe) => self.sealed_recipe(account, id, recipe)?,
                 None => seen.recipe.clone(),
@@ -148,7 +150,8 @@ impl Service {
                 compute: change.compute.unwrap_or_else(|| seen.compute.clone()),
                 storages: storages.unwrap_or_else(|| seen.storages.clone()),
                 schedules,
-                encryption_key_id: change.encryption_key_id.unwrap_or(seen.encryption_key_id),
+                compression: change.compression.unwrap_or(seen.compression),
+                encryption_key_ids: encryption_keys.unwrap_or_else(|| seen.encryption_key_ids.clone()),
                 proxy_id: change.proxy_id.unwrap_or(seen.proxy_id),
                 ..seen.clone()
             };
@@ -280,8 +283,8 @@ impl Service {
         for (index, storage) in change.storages.iter().flatten() {
             named.push((format!("storage.{index}.storage_id"), "storage", keys::storage(account, storage.storage_id)));
         }
-        if let Some(Some(id)) = change.encryption_key_id {
-            named.push(("encryption_key_id".to_owned(), "encryption key", keys::encryption_key(account, id)));
+        for (field, id) in change.encryption_keys.iter().flatten() {
+            named.push((field.clone(), "encryption key", keys::encryption_key(account, *id)));
         }
         if let Some(Some(id)) = change.proxy_id {
             named.push(("proxy_id".to_owned(), "proxy", keys::proxy(account, id)));
