@@ -49,12 +49,14 @@ pub(super) fn members() -> Vec<Member> {
         optional("retention_daily", keep()),
         optional("retention_weekly", keep()),
         optional("retention_monthly", keep()),
+        optional("retention_keep_last", keep().described("how many of the newest to keep, whatever their class")),
+        optional("retention_days", keep().described("for how many days to keep them, whatever their class")),
     ]
 }
 
 /// The forms of what its answers show.
 pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
-    let retention = ["hourly", "daily", "weekly", "monthly"].map(|tag| required(tag, integer()));
+    let retention = ["hourly", "daily", "weekly", "monthly", "keep_last", "days"].map(|tag| required(tag, integer()));
     let schedule = object([
         required("id", id()),
         required("schedule_name", text()),
@@ -106,6 +108,8 @@ pub(super) fn view(job: &Job, schedule: &Schedule, now: Timestamp) -> Value {
             "daily": retention.daily,
             "weekly": retention.weekly,
             "monthly": retention.monthly,
+            "keep_last": retention.keep_last,
+            "days": retention.days,
         },
         "next_runs": next_runs.into_iter().map(rfc3339).collect::<Vec<_>>(),
         "resource_type": "BackupJob",

@@ -15,7 +15,7 @@ use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::{Sealed, Secret};
 use holdfast_shared::service::Service;
 
-use crate::remote::{Bytes, Machine, RemoteCommand, RemoteError, Running};
+use crate::remote::{Bytes, Group, Machine, RemoteCommand, RemoteError, Running};
 
 /// A dump could not be taken, or not whole. Display is safe to show to the job's owner.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +154,11 @@ impl Source {
     /// The dump's bytes; once.
     pub fn take_bytes(&mut self) -> Result<Bytes, SourceError> {
         self.running.take_stdout().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))
+    }
+
+    /// The processes that make it.
+    pub fn group(&self) -> Group {
+        self.running.group()
     }
 
     /// Tells whether the dump is whole; see [`Judge::judge`].

@@ -25,7 +25,7 @@ use holdfast_shared::guard::Guard;
 use openssh::{ControlPersist, KnownHosts, SessionBuilder};
 use tempfile::TempDir;
 
-pub use command::{Bytes, Exit, Output, RemoteCommand, Running};
+pub use command::{Bytes, Exit, Group, Output, RemoteCommand, Running};
 pub use error::RemoteError;
 pub use forward::forwards;
 pub use machine::Machine;
@@ -47,6 +47,8 @@ const MASTER_IDLE_SECS: NonZeroUsize = NonZeroUsize::new(60).expect("60 is not z
 pub struct Session {
     master: Arc<openssh::Session>,
     host_key: HostKey,
+    /// Words before those of each command.
+    wrap: Vec<String>,
     /// Holds the master's socket; removed when dropped.
     _folder: TempDir,
 }
@@ -79,7 +81,7 @@ impl Session {
             Err(_) => return Err(unreachable(&target, "logging in took longer than a minute")),
         };
         removed.map_err(RemoteError::Local)?;
-        Ok(Self { master: Arc::new(master), host_key, _folder: folder })
+        Ok(Self { master: Arc::new(master), host_key, wrap: Vec::new(), _folder: folder })
     }
 
     /// The key that the server showed.

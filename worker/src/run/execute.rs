@@ -15,6 +15,8 @@ use holdfast_shared::domain::storage::Storage;
 
 use super::directory_of;
 use super::keeper::{Kept, StopCause};
+use super::limits::Exceeded;
+use super::{hooks, limits};
 use crate::pipeline::{PipeError, Piped, pipe};
 use crate::recipe::{Asked, Dump, SourceError, SourceErrors, check_built, plan};
 use crate::remote::{Machine, RemoteError, Session};
@@ -39,6 +41,12 @@ pub(super) enum RunError {
     /// What the job asks for, and this worker cannot do.
     #[error("{0}")]
     Refused(&'static str),
+    /// The script that runs before anything is read.
+    #[error("pre_script {0}")]
+    PreScript(String),
+    /// A limit of the job.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
     /// One of our own records.
     #[error(transparent)]
     Service(#[from] holdfast_shared::Error),
@@ -88,14 +96,27 @@ pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
     let Some(server) = &kept.claim.server else { return Err(RunError::Internal("the job has no server".to_owned())) };
     let buckets = open_buckets(kept).await?;
     until_stopped(kept, sweep_earlier(kept, &buckets)).await?;
-    let machine = Machine::Server(until_stopped(kept, connect(kept, server)).await?);
-    let finished = dump(kept, &machine, &buckets).await;
+    let scripts = kept.service.open_hooks(&kept.claim.job)?;
+    let mut machine = Machine::Server(until_stopped(kept, connect(kept, server)).await?);
+    let finished = match hooks::before(kept, &machine, &scripts).await {
+        Ok(()) => {
+            limits::be_polite(kept, &mut machine).await;
+            let finished = limits::within(kept, dump(kept, &machine, &buckets)).await;
+            machine.run_by(&[]);
+            finished
+        }
+        Err(error) => Err(error),
+    };
+    let finished = hooks::after(kept, &machine, &scripts, finished).await;
     machine.close().await;
     finished
 }
 
 /// Gives up on `work` as soon as the run is to stop.
-async fn until_stopped<T>(kept: &Kept, work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+pub(super) async fn until_stopped<T>(
+    kept: &Kept,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
     tokio::select! {
         biased;
         () = kept.stop.cancelled() => Err(RunError::Stopped),
@@ -234,10 +255,21 @@ async fn store(
     let log = kept.log.clone();
     let mut source = until_stopped(kept, async { Ok(dump.start(machine, move |line| log.line(line)).await?) }).await?;
     kept.log.line(format!("dump of {name} started"));
-    let bytes = source.take_bytes()?;
-    let put = |part: Part| put_everywhere(&uploads, part);
-    let piped = pipe(bytes, level, &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
-    let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail).await?) }).await?;
+    let group = source.group();
+    let received = async {
+        let bytes = limits::Limited::new(source.take_bytes()?, kept.limits.clone());
+        let put = |part: Part| put_everywhere(kept, &uploads, part);
+        let piped = pipe(bytes, level, &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
+        let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail).await?) }).await?;
+        Ok::<_, RunError>((piped, source_errors))
+    };
+    let (piped, source_errors) = match received.await {
+        Ok(received) => received,
+        Err(error) => {
+            machine.kill(&group).await;
+            return Err(error);
+        }
+    };
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
     kept.log.line(format!("to be stored: {} bytes, SHA-256 {}", piped.stored_bytes, piped.stored_sha256));
     let keys = until_stopped(kept, complete(kept, &uploads, &piped)).await?;
@@ -258,6 +290,7 @@ async fn start_uploads(
     let key = directory_of(backup).object(backup.attempt, name.clone()).to_string();
     let before = stored.uploads.len();
     for Bucket { storage, objects } in buckets {
+        let _owing = kept.limits.owing(&storage.name);
         let started = objects.start_upload(&key).await;
         let upload = started.map_err(|error| RunError::Storage { name: storage.name.clone(), error })?;
         stored.uploads.push(Arc::new(StorageUpload { name: storage.name.clone(), upload }));
@@ -266,11 +299,12 @@ async fn start_uploads(
 }
 
 /// Sends one part to every storage at once; the bytes are shared.
-async fn put_everywhere(uploads: &[Arc<StorageUpload>], part: Part) -> Result<(), RunError> {
-    try_join_all(uploads.iter().map(|to| put_part(to, &part))).await.map(drop)
+async fn put_everywhere(kept: &Kept, uploads: &[Arc<StorageUpload>], part: Part) -> Result<(), RunError> {
+    try_join_all(uploads.iter().map(|to| put_part(kept, to, &part))).await.map(drop)
 }
 
-async fn put_part(to: &StorageUpload, part: &Part) -> Result<(), RunError> {
+async fn put_part(kept: &Kept, to: &StorageUpload, part: &Part) -> Result<(), RunError> {
+    let _owing = kept.limits.owing(&to.name);
     to.upload.put_part(part).await.map_err(|error| to.failed(error))
 }
 
@@ -280,6 +314,7 @@ async fn complete(kept: &Kept, uploads: &[Arc<StorageUpload>], piped: &Piped) ->
 }
 
 async fn complete_one(kept: &Kept, to: &StorageUpload, piped: &Piped) -> Result<String, RunError> {
+    let _owing = kept.limits.owing(&to.name);
     let stored = to.upload.complete(piped.stored_bytes, piped.crc64).await.map_err(|error| to.failed(error))?;
     kept.log.line(format!("{}: stored {} bytes, read back {}", to.name, stored.size_bytes, stored.checksum));
     Ok(stored.key)
@@ -312,7 +347,10 @@ fn pipe_error(error: PipeError<RunError>) -> RunError {
     match error {
         PipeError::Put(error) => error,
         PipeError::Cancelled => RunError::Stopped,
-        PipeError::Read(error) => SourceError::Broken(format!("the dump could not be read: {error}")).into(),
+        PipeError::Read(error) => match Exceeded::of(&error) {
+            Some(exceeded) => exceeded.into(),
+            None => SourceError::Broken(format!("the dump could not be read: {error}")).into(),
+        },
         PipeError::Compress(error) => RunError::Internal(format!("zstd: {error}")),
         PipeError::Lost => RunError::Internal(error.to_string()),
     }
