@@ -14,8 +14,12 @@ async fn job_with(installation: &Installation, host: &Host, more: Value) -> Stri
     installation.add_job_with(server, job).await
 }
 
+/// The log once it is whole: its end is written after the record.
 async fn log_of(installation: &Installation, backup: &Value) -> String {
-    installation.log(backup["id"].as_str().unwrap()).await
+    let end = backup["status"].as_str().unwrap();
+    installation
+        .log_when(backup["id"].as_str().unwrap(), |log| log.lines().last().is_some_and(|line| line.contains(end)))
+        .await
 }
 
 /// Everything that runs on this machine, as `ps` would show it.

@@ -113,7 +113,7 @@ async fn manual_ones_go_by_their_own_rule() {
         if told["stays"] == 2 { Ok(told) } else { Err(told) }
     })
     .await;
-    assert_eq!((&left["backups"][0]["id"], &left["backups"][1]["id"]), (&second["id"], &third["id"]));
+    assert_eq!((&left["backups"][0]["id"], &left["backups"][1]["id"]), (&third["id"], &second["id"]));
     leftovers::assert_none(&installation).await;
 }
 

@@ -35,6 +35,9 @@ const EXIT_TIMED_OUT: i32 = 124;
 const TELL_GROUP: &str = r#"echo "holdfast: group $PPID" >&2; exec "$@""#;
 /// How that line begins.
 const GROUP_WORDS: &str = "holdfast: group ";
+/// Turns the end of a command that was killed into an exit code: `timeout` dies of the signal that its child died of, and to
+/// ssh that looks like a lost connection.
+const TELL_END: &str = r#""$@"; exit $?"#;
 /// How long killing a group may take.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
 
@@ -88,11 +91,11 @@ impl RemoteCommand {
     /// The words that are sent: the command, guarded by `timeout`, with messages in English.
     fn guarded(&self, wrap: &[String]) -> Vec<String> {
         let (after, secs) = (KILL_AFTER_SECS.to_string(), self.limit.as_secs().to_string());
-        // Whoever kills a group is in it: another one outside is left to tell what happened.
+        // Whoever kills a group is in it: somebody outside is left to tell what happened.
         let outer = (self.limit.as_secs() + KILL_AFTER_SECS).to_string();
         let guard: &[&str] = match self.is_killed {
             false => &["timeout", "-k", &after, &secs],
-            true => &["timeout", "-k", &after, &outer, "timeout", "-s", "KILL", &secs],
+            true => &["timeout", "-k", &after, &outer, "sh", "-c", TELL_END, "sh", "timeout", "-s", "KILL", &secs],
         };
         let told = ["LC_ALL=C"].iter().chain(guard).chain(&["sh", "-c", TELL_GROUP, "sh"]);
         told.map(|word| (*word).to_owned()).chain(wrap.iter().chain(&self.words).cloned()).collect()
