@@ -9,7 +9,7 @@ use holdfast_shared::domain::account::{Account, AccountId, NewAccount};
 use holdfast_shared::domain::revision::Expected;
 use holdfast_shared::domain::timezone::Timezone;
 use holdfast_shared::domain::token::NewToken;
-use holdfast_shared::service::Service;
+use holdfast_shared::service::{SealingKeyUse, Service};
 use holdfast_shared::{FieldErrors, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,6 +63,8 @@ pub enum Command {
         /// The account's id.
         account: String,
     },
+    /// Lists the sealing keys, and how many records are sealed under each. Reads all records that hold secrets.
+    ListSealingKeys,
     /// Has a token refused.
     RevokeToken {
         /// The account's id.
@@ -84,6 +86,7 @@ impl Command {
                 create_token(service, &account, name, &abilities, expires_at.as_deref()).await
             }
             Self::ListTokens { account } => list_tokens(service, &account).await,
+            Self::ListSealingKeys => list_sealing_keys(service).await,
             Self::RevokeToken { account, token } => {
                 service.delete_token(&account_id(&account)?, token, &Expected::Any).await?;
                 Ok(json!({ "account": account, "revoked": token }))
@@ -156,6 +159,12 @@ async fn list_tokens(service: &Service, account: &str) -> Result<Value> {
             None => return Ok(json!({ "account": account, "tokens": tokens })),
         }
     }
+}
+
+async fn list_sealing_keys(service: &Service) -> Result<Value> {
+    let uses = service.sealing_key_uses().await?;
+    let view = |key: &SealingKeyUse| json!({ "key": key.number, "newest": key.is_newest, "known": key.is_known, "records": key.records });
+    Ok(json!({ "sealing_keys": uses.iter().rev().map(view).collect::<Vec<_>>() }))
 }
 
 fn view(account: &Account) -> Value {

@@ -1,12 +1,10 @@
 //! What an installation is told by its environment. The only file that reads it.
 //!
 //! Regions, credentials and endpoints are the AWS SDK's own business: `AWS_REGION`, the usual credential chain, and one
-//! overridable endpoint per service (`AWS_ENDPOINT_URL_DYNAMODB`, `_SQS`, `_S3`, `_SCHEDULER`).
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+//! overridable endpoint per service (`AWS_ENDPOINT_URL_DYNAMODB`, `_SQS`, `_S3`, `_SCHEDULER`, `_KMS`).
 
 use crate::domain::address::AllowedNetworks;
+use crate::domain::sealing_key::StoredKeys;
 
 /// Names and addresses of an installation's resources.
 #[derive(Debug, Clone)]
@@ -34,8 +32,8 @@ pub struct Config {
     /// `HOLDFAST_DOWNLOAD_ORIGIN`: what presigned links to the installation's own bucket start with instead of their
     /// scheme and authority, where that bucket is not reachable by itself; no trailing slash. Unset on AWS.
     pub download_origin: Option<String>,
-    /// `HOLDFAST_SEALING_KEYS`: seal secrets and sign download tickets.
-    pub sealing_keys: SealingKeys,
+    /// `HOLDFAST_SEALING_KEYS`: seal secrets and sign download tickets. Those that KMS encrypted are decrypted at the start.
+    pub sealing_keys: StoredKeys,
     /// `HOLDFAST_REQUESTS_PER_SECOND`: how many HTTP requests one token may make, on average; 50 where unset.
     pub requests_per_second: u32,
     /// `HOLDFAST_ACCOUNT_REQUESTS_PER_SECOND`: how many all tokens of one account may make together, on average; 200 where
@@ -55,61 +53,6 @@ pub struct Config {
 pub const DEFAULT_REQUESTS_PER_SECOND: u32 = 50;
 /// How many requests all tokens of an account may make each second unless the operator says otherwise.
 pub const DEFAULT_ACCOUNT_REQUESTS_PER_SECOND: u32 = 200;
-
-/// The installation's master keys, the newest first: that one seals, all of them open. As text `2:BASE64,1:BASE64`,
-/// each with the number that what it sealed begins with. Debug prints nothing of them.
-#[derive(Debug, Clone)]
-pub struct SealingKeys(Vec<(u32, SealingKey)>);
-
-impl SealingKeys {
-    /// These keys; `None` when there is none, or two have one number.
-    pub fn new(keys: Vec<(u32, SealingKey)>) -> Option<Self> {
-        let numbers: std::collections::BTreeSet<_> = keys.iter().map(|(number, _)| *number).collect();
-        (!keys.is_empty() && numbers.len() == keys.len()).then_some(Self(keys))
-    }
-
-    /// Reads them as Display's counterpart [`SealingKeys::to_text`] writes them; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let key = |part: &str| {
-            let (number, key) = part.trim().split_once(':')?;
-            Some((number.parse().ok()?, SealingKey::from_base64(key)?))
-        };
-        Self::new(text.split(',').map(key).collect::<Option<_>>()?)
-    }
-
-    /// The keys as text. It is a secret.
-    pub fn to_text(&self) -> String {
-        let parts: Vec<_> = self.0.iter().map(|(number, key)| format!("{number}:{}", key.to_base64())).collect();
-        parts.join(",")
-    }
-
-    /// All of them with their numbers, the newest first.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &SealingKey)> {
-        self.0.iter().map(|(number, key)| (*number, key))
-    }
-}
-
-/// One master key. Debug prints nothing of it.
-#[derive(Clone)]
-pub struct SealingKey(pub [u8; 32]);
-
-impl std::fmt::Debug for SealingKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SealingKey(…)")
-    }
-}
-
-impl SealingKey {
-    /// Reads 32 bytes in base64; `None` for anything else.
-    pub fn from_base64(text: &str) -> Option<Self> {
-        STANDARD.decode(text.trim()).ok()?.try_into().ok().map(Self)
-    }
-
-    /// The key in base64.
-    pub fn to_base64(&self) -> String {
-        STANDARD.encode(self.0)
-    }
-}
 
 /// A variable that is missing or cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -142,9 +85,9 @@ impl Config {
             region: required("AWS_REGION")?,
             public_url: required("HOLDFAST_PUBLIC_URL")?.trim_end_matches('/').to_owned(),
             download_origin: std::env::var("HOLDFAST_DOWNLOAD_ORIGIN").ok(),
-            sealing_keys: SealingKeys::parse(&required("HOLDFAST_SEALING_KEYS")?).ok_or(ConfigError::Unreadable {
+            sealing_keys: StoredKeys::parse(&required("HOLDFAST_SEALING_KEYS")?).ok_or(ConfigError::Unreadable {
                 name: "HOLDFAST_SEALING_KEYS",
-                expected: "numbered keys of 32 bytes in base64, the newest first: 2:BASE64,1:BASE64",
+                expected: "numbered keys, the newest first, each 32 bytes in base64 or what KMS made of them: 2:kms:BASE64,1:BASE64",
             })?,
             requests_per_second: optional("HOLDFAST_REQUESTS_PER_SECOND", "a whole number")?
                 .unwrap_or(DEFAULT_REQUESTS_PER_SECOND),

@@ -134,6 +134,17 @@ impl StdError for Error {
     }
 }
 
+/// Stands for what was sent in the place of a field's name and cannot be one.
+const UNREADABLE: &str = "(unreadable name)";
+/// How long the path of a field can be.
+const MAX_NAME_BYTES: usize = 128;
+
+/// Whether it can be the path of a field.
+fn can_be_a_name(path: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]* ".contains(&byte);
+    path.len() <= MAX_NAME_BYTES && path.bytes().all(is_part)
+}
+
 /// Messages by field name, in the field's own words: what was wrong and what to do.
 ///
 /// Field names are paths as a client writes them: `name`, `schedules.0.cron`, `config.root_path`.
@@ -141,9 +152,11 @@ impl StdError for Error {
 pub struct FieldErrors(BTreeMap<String, Vec<String>>);
 
 impl FieldErrors {
-    /// Adds a message under a field.
+    /// Adds a message under a field. What cannot be a field's name is not repeated: a body that is read as another type
+    /// than it has, as JSON sent as a form, is one long name with all of its secrets.
     pub fn push(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.entry(field.into()).or_default().push(message.into());
+        let field = Some(field.into()).filter(|field| can_be_a_name(field));
+        self.0.entry(field.unwrap_or_else(|| UNREADABLE.to_owned())).or_default().push(message.into());
     }
 
     /// Adds all of `other`, each field below `prefix` (`schedules.0` + `cron`).
@@ -178,5 +191,24 @@ impl FieldErrors {
 impl From<FieldErrors> for Error {
     fn from(fields: FieldErrors) -> Self {
         Self::new(ErrorKind::Invalid(fields), "the given data was invalid")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_field_is_not_repeated() {
+        let mut errors = FieldErrors::default();
+        for name in ["schedules.0.cron", "page[size]", "Idempotency-Key", "config.root_path", "a b"] {
+            errors.push(name, "x");
+            assert!(errors.contains(name), "{name}");
+        }
+        for odd in ["{\"password\":\"p\"}", "a:b", "a=b", "https://a", "pässword", &"x".repeat(129)] {
+            errors.push(odd, "x");
+            assert!(!errors.contains(odd), "{odd}");
+        }
+        assert!(errors.contains(UNREADABLE));
     }
 }

@@ -33,7 +33,10 @@ impl Front {
     /// Starts one on the resources of a store.
     pub async fn start(reached: &Reached) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--front").envs(&reached.environment).env("HOLDFAST_REQUESTS_PER_SECOND", REQUESTS_PER_SECOND);
+        command.arg("--front").envs(&reached.environment);
+        for limit in ["HOLDFAST_REQUESTS_PER_SECOND", "HOLDFAST_ACCOUNT_REQUESTS_PER_SECOND"] {
+            command.env(limit, REQUESTS_PER_SECOND);
+        }
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let stdout = process.stdout.take().context("the API has no output")?;
         let base_url = BufReader::new(stdout).lines().next_line().await?.context("the API did not start")?;

@@ -64,12 +64,14 @@ pub(super) fn operations() -> Vec<Operation> {
     let create = Operation::post("/v1/jobs", create)
         .summary("Make a job")
         .needs(write)
-        .body(members(required))
+        .body(members(required, schedules::members()))
         .answers(StatusCode::CREATED, job())
         .creates();
     let show = Operation::get("/v1/jobs/{id}", show).summary("Show a job").needs(read).answers(StatusCode::OK, job());
     let update = also_post("/v1/jobs/{id}", update, |operation| {
-        operation.summary("Change a job").needs(write).body(members(optional)).answers_nothing().edits()
+        let own_id = optional("id", id().described("of a schedule that stays: it keeps what is not sent"));
+        let schedules = [own_id].into_iter().chain(schedules::members()).collect();
+        operation.summary("Change a job").needs(write).body(members(optional, schedules)).answers_nothing().edits()
     });
     let update_storage = also_post("/v1/jobs/{id}/storage", update_storage, |operation| {
         let storage = required("storage", storages_schema());
@@ -118,20 +120,23 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 /// The members of a body, where those that a job cannot do without are `demanded`.
-fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Member> {
+fn members(demanded: fn(&'static str, Schema) -> Member, schedule: Vec<Member>) -> Vec<Member> {
     let compute = object([
         optional("type", text().described("server, or ss_serverless (also serverless)").default("server")),
-        optional("server_id", id().described("required for server")),
-        optional("region", text().described("required for ss_serverless: EU or US, in any case")),
+        optional("server_id", id().described("required for server, passed over for ss_serverless")),
+        optional(
+            "region",
+            text().described("required for ss_serverless: EU or US, in any case; passed over for server"),
+        ),
     ]);
     vec![
         demanded("name", line(MAX_NAME_CHARS)),
-        optional("recipe_id", integer().described("a recipe by its number, or recipe by its name")),
+        optional("recipe_id", integer().described("a recipe by its number; goes before recipe")),
         optional("recipe", text().described("a recipe by its name or number")),
         optional("config", map_of(anything()).described("what the recipe needs to know; see GET /v1/recipes")),
         demanded("compute", compute),
         demanded("storage", storages_schema()),
-        optional("schedules", schema::list(object(schedules::members()))),
+        optional("schedules", schema::list(object(schedule))),
         optional("encryption_key_id", or_null(id()).described("the public key to encrypt to; null takes it away")),
         optional("proxy_id", or_null(id()).described("the jump host to go through; null takes it away")),
         optional("manual_retention", retention::manual_schema(optional)),
@@ -236,7 +241,7 @@ pub(super) async fn update(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Replaces the storages; whatever else the body says is not meant for this route.
+/// Replaces the storages, and nothing else.
 pub(super) async fn update_storage(
     caller: Caller,
     State(service): State<Service>,
@@ -244,9 +249,14 @@ pub(super) async fn update_storage(
     IfMatch(expected): IfMatch,
     body: Body,
 ) -> Answer<StatusCode> {
-    let storage = input(&caller, body)?.storage.filter(|storage| !storage.is_null());
-    let storage = storage.ok_or_else(|| Error::invalid("storage", "is required"))?;
-    let input = JobInput { storage: Some(storage), ..JobInput::default() };
+    let mut fields = body.fields().alias("storage", "storages");
+    if !fields.has("storage") {
+        fields.fault("storage", "is required");
+        fields.finish(|| Some(()))?;
+    }
+    let mut others = body.0.0.clone();
+    others.retain(|name, _| !matches!(name.as_str(), "storage" | "storages"));
+    let input = JobInput { storage: input(&caller, body)?.storage, others, ..JobInput::default() };
     service.update_job(&caller.account, id, &input, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }

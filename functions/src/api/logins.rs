@@ -20,7 +20,7 @@ pub(super) fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Membe
         demanded("name", line(MAX_NAME_CHARS)),
         demanded("host", line(255).described("a host name or an address; also ssh_host")),
         optional("port", integer_in(1..=65_535).default(DEFAULT_PORT).described("also ssh_port")),
-        demanded("user", line(32).described("also ssh_user")),
+        demanded("user", line(64).described("also ssh_user")),
         demanded("ssh_key", id().described("id of an SSH key; also ssh_key_id")),
         optional("host_key", text().described("a known_hosts line or a SHA256 fingerprint")),
     ]

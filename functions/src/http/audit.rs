@@ -13,7 +13,7 @@ use axum::{Extension, Router};
 use holdfast_shared::domain::audit_event::{Actor, AuditEvent, changes};
 use http::StatusCode;
 use http_body_util::BodyExt;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -75,8 +75,12 @@ pub async fn record(
     };
     event.status = response.status().as_u16();
     event.changes = changes(before.as_ref(), after.as_ref());
-    if let Some(backup) = answer["backup_id"].as_str() {
-        event.changes.insert("backup_id".to_owned(), serde_json::json!({"after": backup}));
+    // What a call made beside the record that it is about.
+    let is_beside = subject.is_some() && response.status() == StatusCode::CREATED;
+    for (name, id) in [("backup_id", answer.get("backup_id")), ("id", answer["data"].get("id").filter(|_| is_beside))] {
+        if let Some(id) = id {
+            event.changes.insert(name.to_owned(), json!({"after": id}));
+        }
     }
     audit.app.service.record_audit_event(&event).await;
     Ok(response)

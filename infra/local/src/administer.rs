@@ -18,10 +18,10 @@ use crate::running::Reached;
 pub(crate) struct Common {
     /// Folder of the installation, whether `holdfast serve` runs on it or not
     #[arg(long, value_name = "FOLDER", default_value = "./holdfast-data", global = true)]
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Answer with one JSON document
     #[arg(long, global = true)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// `holdfast account`.
@@ -118,7 +118,8 @@ pub(crate) async fn token(arguments: TokenArgs) -> ExitCode {
     run(&common, build).await
 }
 
-async fn run(common: &Common, build: impl FnOnce(&AccountId) -> Command) -> ExitCode {
+/// Reaches the installation and carries a command out.
+pub(crate) async fn run(common: &Common, build: impl FnOnce(&AccountId) -> Command) -> ExitCode {
     let reached = match Reached::at(&common.data).await {
         Ok(reached) => reached,
         Err(error) => return end(CANNOT_START, error),
@@ -132,7 +133,7 @@ async fn run(common: &Common, build: impl FnOnce(&AccountId) -> Command) -> Exit
 }
 
 /// A token that could not be written down is lost, so that counts as a failure.
-fn print(answer: &Value, json: bool) -> ExitCode {
+pub(crate) fn print(answer: &Value, json: bool) -> ExitCode {
     let text = if json { format!("{answer}\n") } else { lines(answer) };
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

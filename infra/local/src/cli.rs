@@ -9,6 +9,7 @@ use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_worker::consumer::DEFAULT_SLOTS;
 
 use crate::administer::{self, AccountArgs, TokenArgs};
+use crate::keys::{self, KeyArgs};
 use crate::{demo, log, serve};
 
 /// It did not work.
@@ -41,6 +42,8 @@ enum Command {
     Account(AccountArgs),
     /// Make, list and revoke tokens
     Token(TokenArgs),
+    /// Rotate, list and remove the keys that seal secrets
+    Key(KeyArgs),
     /// Show the main job end to end on real parts, in a temporary folder
     Demo(Demo),
 }
@@ -87,6 +90,10 @@ pub async fn run() -> ExitCode {
         Command::Token(arguments) => {
             log::start("error");
             administer::token(arguments).await
+        }
+        Command::Key(arguments) => {
+            log::start("error");
+            keys::key(arguments).await
         }
         Command::Demo(options) => {
             log::start("error");

@@ -5,13 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand;
-use holdfast_shared::config::{SealingKey, SealingKeys};
-use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::sealed::Secret;
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
 
+use crate::key_file::{self, Keys};
 use crate::running::Running;
 
 /// What files that are being written are called until they are whole.
@@ -49,42 +46,13 @@ pub struct Data {
     _lock: File,
 }
 
-/// What `DATA/key` holds. Without it nothing that was sealed opens again. Debug prints no secret.
-#[derive(Debug)]
-pub struct Keys {
-    /// The installation's master keys.
-    pub sealing: SealingKeys,
-    /// The public half of the embedded services' one key pair.
-    pub access_key: String,
-    /// Its secret half.
-    pub secret_key: Secret,
-    /// The first account, named here so that a start that was broken off goes on with the same one.
-    pub account: AccountId,
-}
-
-#[derive(Serialize, Deserialize)]
-struct KeyFile {
-    v: u32,
-    /// The newest first.
-    sealing_keys: Vec<NumberedKey>,
-    access_key: String,
-    secret_key: String,
-    account: AccountId,
-}
-
-#[derive(Serialize, Deserialize)]
-struct NumberedKey {
-    number: u32,
-    key: String,
-}
-
 impl Data {
     /// Opens `dir` for this process alone; makes it and its keys where they are missing. Only its owner can enter it.
     pub fn open(dir: &Path) -> Result<Self, DataError> {
         let unusable = |source| DataError::Unusable { path: dir.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
         let dir = fs::canonicalize(dir).map_err(unusable)?;
-        let is_new = !dir.join("key").exists();
+        let is_new = !Self::is_at(&dir);
         if is_new && holds_other_things(&dir).map_err(unusable)? {
             return Err(DataError::NotOurs(dir));
         }
@@ -92,11 +60,10 @@ impl Data {
         let lock = lock(&dir)?;
         // One that was killed could not take back what it said.
         remove(&dir.join(RUNNING))?;
-        if !dir.join("key").exists() {
-            let key = KeyFile::generate().map_err(unusable)?;
-            write_whole(&dir, "key", &serde_json::to_vec_pretty(&key).map_err(|e| unusable(e.into()))?)?;
+        if !Self::is_at(&dir) {
+            Keys::create(&dir)?;
         }
-        let keys = read_keys(&dir.join("key"))?;
+        let keys = Keys::read(&dir)?;
         Ok(Self { dir, keys, _lock: lock })
     }
 
@@ -105,7 +72,7 @@ impl Data {
         &self.dir
     }
 
-    /// What `DATA/key` holds.
+    /// What `DATA/key` held when it was opened.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
@@ -130,16 +97,23 @@ impl Data {
         write_whole(&self.dir, "token", format!("{}\n", token.expose()).as_bytes())
     }
 
-    /// The keys of a folder that another process has open.
-    pub fn keys_in(dir: &Path) -> Result<Keys, DataError> {
-        read_keys(&dir.join("key"))
+    /// Whether there is an installation in a folder.
+    pub fn is_at(dir: &Path) -> bool {
+        dir.join(key_file::NAME).exists()
+    }
+
+    /// Whether a process has the folder open.
+    pub fn is_in_use(dir: &Path) -> Result<bool, DataError> {
+        match lock(dir) {
+            Ok(_) => Ok(false),
+            Err(DataError::InUse(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Says where the services are, for commands beside this process.
     pub fn announce(&self, running: &Running) -> Result<(), DataError> {
-        let unusable =
-            |source: serde_json::Error| DataError::Unusable { path: self.dir.join(RUNNING), source: source.into() };
-        write_whole(&self.dir, RUNNING, &serde_json::to_vec_pretty(running).map_err(unusable)?)
+        announce(&self.dir, running)
     }
 
     /// Takes that back.
@@ -165,36 +139,6 @@ impl Data {
             Err(source) => Err(DataError::Unusable { path, source }),
         }
     }
-}
-
-impl KeyFile {
-    fn generate() -> io::Result<Self> {
-        let mut random = [0; 32 + 10 + 30 + 8];
-        rand::fill(&mut random).map_err(|_| io::Error::other("the system gave no random bytes"))?;
-        let sealing_key: [u8; 32] = random[..32].try_into().map_err(io::Error::other)?;
-        let account = AccountId::try_from(hex::encode(&random[72..])).map_err(io::Error::other)?;
-        Ok(Self {
-            v: 1,
-            sealing_keys: vec![NumberedKey { number: 1, key: SealingKey(sealing_key).to_base64() }],
-            access_key: hex::encode_upper(&random[32..42]),
-            secret_key: hex::encode(&random[42..72]),
-            account,
-        })
-    }
-}
-
-fn read_keys(path: &Path) -> Result<Keys, DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::Unusable { path: path.to_owned(), source })?;
-    let damaged = || DataError::Key(path.to_owned());
-    let file: KeyFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-    let key = |numbered: &NumberedKey| Some((numbered.number, SealingKey::from_base64(&numbered.key)?));
-    let sealing: Option<Vec<_>> = file.sealing_keys.iter().map(key).collect();
-    Ok(Keys {
-        sealing: sealing.and_then(SealingKeys::new).ok_or_else(damaged)?,
-        access_key: file.access_key,
-        secret_key: Secret::new(file.secret_key),
-        account: file.account,
-    })
 }
 
 /// Whether anything is there that a first start, broken off at any point, does not leave behind.
@@ -230,8 +174,14 @@ fn remove(path: &Path) -> Result<(), DataError> {
     }
 }
 
+/// Says where the services of the process are that has `dir` open.
+pub(crate) fn announce(dir: &Path, running: &Running) -> Result<(), DataError> {
+    let unusable = |source: serde_json::Error| DataError::Unusable { path: dir.join(RUNNING), source: source.into() };
+    write_whole(dir, RUNNING, &serde_json::to_vec_pretty(running).map_err(unusable)?)
+}
+
 /// Writes a file of mode 0600 that is there whole and on disk, or not at all.
-fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), DataError> {
+pub(crate) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), DataError> {
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir)?;
         file.write_all(bytes)?;

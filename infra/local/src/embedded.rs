@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::data::{Data, DataError, Keys};
+use crate::data::{Data, DataError};
+use crate::key_file::Keys;
 use crate::objects::{self, ObjectStore, StoreError};
 use crate::queue::{QueueStore, REGION, queue_arn};
 use crate::scheduler::SchedulerStore;
@@ -156,7 +157,7 @@ pub fn config(endpoints: &Endpoints, keys: &Keys, public_url: &str) -> Config {
         region: REGION.to_owned(),
         public_url: public_url.to_owned(),
         download_origin: Some(format!("{public_url}/objects")),
-        sealing_keys: keys.sealing.clone(),
+        sealing_keys: keys.sealing.clone().into(),
         requests_per_second: DEFAULT_REQUESTS_PER_SECOND,
         account_requests_per_second: DEFAULT_ACCOUNT_REQUESTS_PER_SECOND,
         // What cannot be read was told at the start; see `serve`.

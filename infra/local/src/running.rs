@@ -12,8 +12,9 @@ use holdfast_shared::config::Config;
 use holdfast_shared::service::Service;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Data, DataError, Keys};
+use crate::data::{Data, DataError};
 use crate::embedded::{EmbeddedAws, EmbeddedError, config};
+use crate::key_file::Keys;
 
 /// How often a command looks whether the folder is free, or its owner has said where it is.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -33,13 +34,16 @@ pub struct Running {
     pub s3: String,
     /// The schedules.
     pub scheduler: String,
+    /// The numbers of the sealing keys that it goes by, the newest first.
+    #[serde(default)]
+    pub sealing_keys: Vec<u32>,
 }
 
 impl Running {
-    /// What there is to know of an installation that is reached at `public_url`.
-    pub fn new(endpoints: &Endpoints, public_url: &str) -> Self {
+    /// What there is to know of an installation that is reached at `public_url` and goes by these sealing keys.
+    pub fn new(endpoints: &Endpoints, public_url: &str, sealing_keys: Vec<u32>) -> Self {
         let Endpoints { dynamodb, sqs, s3, scheduler } = endpoints.clone();
-        Self { public_url: public_url.to_owned(), dynamodb, sqs, s3, scheduler }
+        Self { public_url: public_url.to_owned(), dynamodb, sqs, s3, scheduler, sealing_keys }
     }
 
     fn endpoints(&self) -> Endpoints {
@@ -82,7 +86,7 @@ pub struct Reached {
 impl Reached {
     /// Reaches the installation in `dir`: through the stores of the process that runs it, else by opening them itself.
     pub async fn at(dir: &Path) -> Result<Self, ReachError> {
-        if !dir.join("key").exists() {
+        if !Data::is_at(dir) {
             return Err(ReachError::Nothing(dir.to_owned()));
         }
         let clock: SharedClock = Arc::new(SystemClock);
@@ -111,7 +115,7 @@ impl Reached {
     }
 
     fn beside(dir: &Path, running: &Running, clock: SharedClock) -> Result<Self, ReachError> {
-        let keys = Data::keys_in(dir)?;
+        let keys = Keys::read(dir)?;
         let config = config(&running.endpoints(), &keys, &running.public_url);
         let service = service(running.endpoints(), &keys, config, clock).map_err(ReachError::Setup)?;
         Ok(Self { service, first_account: keys.account, own: None })
@@ -134,7 +138,7 @@ pub fn service(
 ) -> holdfast_shared::Result<Service> {
     Ok(Service {
         aws: Aws::at(endpoints, &keys.access_key, &keys.secret_key, &config),
-        sealer: Arc::new(Sealer::new(&config.sealing_keys)?),
+        sealer: Arc::new(Sealer::new(keys.sealing.clone())?),
         clock,
         config: Arc::new(config),
     })

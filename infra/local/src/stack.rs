@@ -20,6 +20,7 @@ use url::Url;
 use crate::bootstrap::bootstrap;
 use crate::embedded::{EmbeddedAws, EmbeddedError};
 use crate::forward::Forward;
+use crate::key_watch::follow;
 use crate::listener::serve;
 use crate::public::{self, Health};
 use crate::running::{self, Running};
@@ -125,8 +126,9 @@ impl Stack {
                 tracing::error!(%error, "the public listener ended");
             }
         });
-        let running = Running::new(&aws.endpoints, &public_url);
+        let running = Running::new(&aws.endpoints, &public_url, service.sealer.numbers());
         aws.data().announce(&running).map_err(EmbeddedError::from)?;
+        working.spawn(follow(aws.data().dir().to_owned(), service.sealer.clone(), running, stop_working.clone()));
         let _ends_when_dropped = [stop_working.clone().drop_guard(), stop_answering.clone().drop_guard()];
         Ok(Self { base_url, service, token, aws, working, answering, stop_working, stop_answering, _ends_when_dropped })
     }

@@ -1,6 +1,7 @@
 //! One concrete struct per AWS resource. SDK types stop here: nothing above this module names one.
 
 mod endpoints;
+mod kms;
 pub mod objects;
 mod outside;
 mod queue;
@@ -11,12 +12,13 @@ pub mod table;
 use std::sync::Arc;
 
 pub use endpoints::Endpoints;
+pub use kms::KmsError;
 pub use objects::Objects;
 pub use outside::Outside;
 pub use queue::{Queue, Received};
 pub use scheduler::{ScheduleEntry, Scheduler};
 pub use sealer::Sealer;
-pub(crate) use sealer::derive;
+pub(crate) use sealer::number_of;
 pub use table::Table;
 
 use crate::config::Config;

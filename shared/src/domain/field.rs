@@ -96,6 +96,14 @@ impl FieldReader {
         }
     }
 
+    /// An object in a list, where nothing counts as missing.
+    pub fn element<'v>(&mut self, field: &str, value: &'v Value) -> Option<&'v Map<String, Value>> {
+        match value {
+            Value::Object(members) => Some(members),
+            _ => self.refuse(field, "must be an object"),
+        }
+    }
+
     /// A list of at most `max` elements.
     pub fn list<'v>(&mut self, field: &str, value: Option<&'v Value>, max: usize) -> Option<&'v [Value]> {
         match present(value)? {

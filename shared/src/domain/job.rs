@@ -325,7 +325,7 @@ impl JobInput {
 
 fn storage(fields: &mut FieldReader, index: usize, entry: &Value) -> Option<JobStorage> {
     let path = format!("storage.{index}");
-    let entry = fields.object(&path, Some(entry))?;
+    let entry = fields.element(&path, entry)?;
     fields.known(&path, entry, &["storage_id", "priority"]);
     let (id_field, priority_field) = (format!("storage.{index}.storage_id"), format!("storage.{index}.priority"));
     if present(entry.get("storage_id")).is_none() {
@@ -375,21 +375,17 @@ fn manual_retention(
 }
 
 fn schedule(fields: &mut FieldReader, path: &str, entry: &Value, before: &[Schedule]) -> Option<Schedule> {
-    let members = fields.object(path, Some(entry))?;
+    let members = fields.element(path, entry)?;
     let Ok(input) = ScheduleInput::deserialize(entry) else {
         return fields.refuse(path, "names a field in two ways; leave one out");
     };
-    let read = match present(members.get("id")) {
-        None => Schedule::create(0, &input),
-        Some(id) => {
-            let id_field = format!("{path}.id");
-            let id = fields.id(&id_field, Some(id))?;
-            match before.iter().find(|schedule| schedule.id == id) {
-                None => return fields.refuse(&id_field, "is not a schedule of this job"),
-                Some(schedule) => schedule.apply(&input),
-            }
-        }
-    };
+    let id_field = format!("{path}.id");
+    let named = fields.id(&id_field, members.get("id"));
+    let own = named.and_then(|id| before.iter().find(|schedule| schedule.id == id));
+    if named.is_some() && own.is_none() {
+        fields.refuse::<()>(&id_field, "is not a schedule of this job");
+    }
+    let read = own.map_or_else(|| Schedule::create(0, &input), |schedule| schedule.apply(&input));
     read.map_err(|faults| fields.faults.extend(path, faults)).ok()
 }
 
@@ -484,6 +480,11 @@ mod tests {
             ("compute", json!({"type": 3, "server_id": 1}), "compute.type"),
             ("compute", json!({"type": "server", "server_id": 0}), "compute.server_id"),
             ("storage", json!([]), "storage"),
+            ("storage", json!([null]), "storage.0"),
+            ("storage", json!([{"storage_id": 1}, ""]), "storage.1"),
+            ("schedules", json!([null]), "schedules.0"),
+            ("schedules", json!([{"retention": 7}]), "schedules.0.retention"),
+            ("schedules", json!([{"retention": {"yearly": 7}}]), "schedules.0.retention.yearly"),
             ("storage", json!([{"storage_id": 1, "priority": 0}]), "storage.0.priority"),
             ("storage", json!([{"storage_id": 1}, {"storage_id": "1"}]), "storage.1.storage_id"),
             ("storage", json!(vec![json!({"storage_id": 1}); 6]), "storage"),

@@ -31,6 +31,7 @@ pub mod retry;
 pub mod revision;
 pub mod schedule;
 pub mod sealed;
+pub mod sealing_key;
 pub mod server;
 pub mod slot;
 pub mod ssh_key;

@@ -234,22 +234,27 @@ impl Reader<'_> {
     }
 
     fn retention(&mut self, input: &ScheduleInput, before: Retention) -> Retention {
-        let mut class = |class: &str, flat: &Option<Value>, before: u32| {
-            let nested = input.retention.as_ref().and_then(|retention| retention.get(class)).cloned();
-            match flat {
-                None | Some(Value::Null) => self.number(&format!("retention.{class}"), &nested, MAX_KEPT),
-                Some(_) => self.number(&format!("retention_{class}"), flat, MAX_KEPT),
-            }
-            .unwrap_or(before)
+        let mut nested = match &input.retention {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(classes)) => classes.clone(),
+            Some(_) => self.refuse("retention", "must be an object").unwrap_or_default(),
         };
-        Retention {
+        let mut class = |class: &str, flat: &Option<Value>, before: u32| {
+            let nested = self.number(&format!("retention.{class}"), &nested.remove(class), MAX_KEPT);
+            self.number(&format!("retention_{class}"), flat, MAX_KEPT).or(nested).unwrap_or(before)
+        };
+        let retention = Retention {
             hourly: class("hourly", &input.retention_hourly, before.hourly),
             daily: class("daily", &input.retention_daily, before.daily),
             weekly: class("weekly", &input.retention_weekly, before.weekly),
             monthly: class("monthly", &input.retention_monthly, before.monthly),
             keep_last: class("keep_last", &input.retention_keep_last, before.keep_last),
             days: class("days", &input.retention_days, before.days),
+        };
+        for class in nested.keys() {
+            self.errors.push(format!("retention.{class}"), UNKNOWN);
         }
+        retention
     }
 
     /// `None` when something that belongs to the timing is wrong; it is noted.

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::listing::{Listing, check_cursor};
+use super::resealing::{AlertOf, Renewal, Sealing};
 use super::{Service, conflict};
-use crate::aws::table::{Cursor, Noun, Order, SortBy, keys};
+use crate::aws::table::{Condition, Cursor, Noun, Order, SortBy, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::crontab_server::{Alert, CrontabServer, CrontabServerEdit, NewAlert, NewCrontabServer, PlainAlert};
 use crate::domain::revision::Expected;
@@ -185,4 +186,15 @@ impl Service {
 
 fn alert_name(id: u64) -> String {
     format!("crontab_alert/{id}/command")
+}
+
+impl Sealing for AlertOf {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        renewal.secret(&alert_name(self.alert.id), &mut self.alert.command);
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let update = Update::of(keys::crontab_alert(account, self.server, self.alert.id));
+        update.set("command", &self.alert.command).only_if(Condition::equals("command", &seen.alert.command))
+    }
 }

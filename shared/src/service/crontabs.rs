@@ -6,8 +6,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use similar::TextDiff;
 
 use super::listing::{Listing, check_cursor};
+use super::resealing::{Renewal, Sealing, SnapshotPart};
 use super::{Service, conflict};
-use crate::aws::table::{Cursor, Noun, Order, SealedSnapshot, SortBy, keys};
+use crate::aws::table::{Condition, Cursor, Noun, Order, SealedSnapshot, SortBy, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::crontab::{Crontab, PlainSnapshot, SentCrontab, Snapshot, chunks};
 use crate::domain::revision::Expected;
@@ -241,4 +242,26 @@ fn sha256_name(crontab: u64) -> String {
 
 fn part_name(crontab: u64, snapshot: u64, part: u32) -> String {
     format!("crontab/{crontab}/snapshot/{snapshot}/{part}")
+}
+
+impl Sealing for Crontab {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        renewal.secret(&sha256_name(self.id), &mut self.sha256);
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let update = Update::of(keys::crontab(account, self.id)).set("sha256", &self.sha256);
+        update.only_if(Condition::equals("revision", seen.revision))
+    }
+}
+
+impl Sealing for SnapshotPart {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        renewal.secret(&part_name(self.crontab, self.snapshot, self.part), &mut self.text);
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let key = keys::snapshot_part(account, self.crontab, self.snapshot, self.part);
+        Update::of(key).set("text", &self.text).only_if(Condition::equals("text", &seen.text))
+    }
 }

@@ -15,8 +15,6 @@ use url::Url;
 use uuid::Uuid;
 
 use super::Service;
-use crate::aws::derive;
-use crate::config::SealingKey;
 use crate::domain::account::AccountId;
 use crate::domain::audit_event::{Actor, AuditEvent};
 use crate::domain::backup::{Backup, File};
@@ -27,6 +25,8 @@ use crate::error::{Error, ErrorKind, Result};
 const TICKET_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// How long the storage's own link, to which a ticket leads, works.
 const PRESIGNED_LIFE: Duration = Duration::from_secs(15 * 60);
+/// What the keys of tickets are derived for.
+const TICKETS: &[u8] = b"holdfast download tickets v1";
 /// First byte of every ticket of this layout.
 const VERSION: u8 = 1;
 
@@ -119,14 +119,8 @@ impl Service {
 
     /// What tickets are signed with, the newest first.
     fn ticket_keys(&self) -> Result<Vec<hmac::Key>> {
-        self.config.sealing_keys.iter().map(|(_, master)| ticket_key(master)).collect()
+        Ok(self.sealer.derived(TICKETS)?.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, &**key)).collect())
     }
-}
-
-fn ticket_key(master: &SealingKey) -> Result<hmac::Key> {
-    let mut derived = [0; 32];
-    derive(master, b"holdfast download tickets v1", &mut derived)?;
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &derived))
 }
 
 fn gone() -> Error {
@@ -208,35 +202,39 @@ mod tests {
         }
     }
 
+    fn key(byte: u8) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &[byte; 32])
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     #[test]
     fn a_ticket_reads_back_until_it_expires() {
-        let key = ticket_key(&SealingKey([7; 32])).unwrap();
-        let text = ticket().sign(&key);
-        assert_eq!(Ticket::verify(&text, std::slice::from_ref(&key), at(999)).unwrap(), ticket());
-        let expired = Ticket::verify(&text, std::slice::from_ref(&key), at(1_000)).unwrap_err();
+        let own = key(7);
+        let text = ticket().sign(&own);
+        assert_eq!(Ticket::verify(&text, std::slice::from_ref(&own), at(999)).unwrap(), ticket());
+        let expired = Ticket::verify(&text, std::slice::from_ref(&own), at(1_000)).unwrap_err();
         assert_eq!(expired.kind, ErrorKind::Forbidden);
         assert!(expired.message.contains("expired"));
     }
 
     #[test]
     fn every_altered_byte_is_refused() {
-        let key = ticket_key(&SealingKey([7; 32])).unwrap();
-        let bytes = URL_SAFE_NO_PAD.decode(ticket().sign(&key)).unwrap();
+        let own = key(7);
+        let bytes = URL_SAFE_NO_PAD.decode(ticket().sign(&own)).unwrap();
         for place in 0..bytes.len() {
             let mut altered = bytes.clone();
             altered[place] ^= 1;
             let error =
-                Ticket::verify(&URL_SAFE_NO_PAD.encode(altered), std::slice::from_ref(&key), at(0)).unwrap_err();
+                Ticket::verify(&URL_SAFE_NO_PAD.encode(altered), std::slice::from_ref(&own), at(0)).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Forbidden, "{place}");
         }
         for text in ["", "x", "!", &URL_SAFE_NO_PAD.encode(&bytes[1..])] {
-            assert!(Ticket::verify(text, std::slice::from_ref(&key), at(0)).is_err(), "{text}");
+            assert!(Ticket::verify(text, std::slice::from_ref(&own), at(0)).is_err(), "{text}");
         }
-        let other = ticket_key(&SealingKey([8; 32])).unwrap();
-        assert!(Ticket::verify(&ticket().sign(&other), std::slice::from_ref(&key), at(0)).is_err());
+        let other = key(8);
+        assert!(Ticket::verify(&ticket().sign(&other), std::slice::from_ref(&own), at(0)).is_err());
     }
 }

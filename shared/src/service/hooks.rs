@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::Service;
+use super::resealing::Renewal;
 use crate::domain::account::AccountId;
 use crate::domain::hooks::{Hook, Hooks, HooksChange};
 use crate::domain::job::Job;
@@ -40,6 +41,17 @@ impl Service {
     /// The scripts of a job in the open; an internal error if one was altered or is another's.
     pub fn open_hooks(&self, job: &Job) -> Result<Hooks<Secret>> {
         job.hooks.try_map(|hook, sealed| self.sealer.open(&job.account, &secret_name(job.id, hook), sealed))
+    }
+}
+
+/// Hands over the scripts of a job, to be sealed anew.
+pub(super) fn renew_hooks(job: &mut Job, renewal: &mut Renewal<'_>) {
+    let id = job.id;
+    let Hooks { pre_script, post_script } = &mut job.hooks;
+    for (hook, script) in [(Hook::Pre, pre_script), (Hook::Post, post_script)] {
+        if let Some(sealed) = script {
+            renewal.secret(&secret_name(id, hook), sealed);
+        }
     }
 }
 

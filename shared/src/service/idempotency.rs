@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Service;
 use super::conflict::TRIES;
-use crate::aws::table::AnsweredCall;
+use super::resealing::{KeptCall, Renewal, Sealing};
+use crate::aws::table::{AnsweredCall, Condition, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::sealed::Secret;
 use crate::error::{Error, Result};
@@ -110,4 +111,17 @@ fn name(key_sha256: &str) -> String {
 
 fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
+}
+
+impl Sealing for KeptCall {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        if let Some(answer) = &mut self.answer {
+            renewal.secret(&name(&self.sk), answer);
+        }
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let update = Update::of(keys::answered_call(account, &self.sk)).set("answer", &self.answer);
+        update.only_if(Condition::equals("answer", &seen.answer))
+    }
 }

@@ -42,6 +42,8 @@ pub struct Report {
     pub deletions_resent: usize,
     /// Storages that were asked to be walked for objects that no record names.
     pub sweeps_sent: usize,
+    /// Records whose secrets were sealed anew under the newest key.
+    pub secrets_resealed: usize,
     /// Steps that failed; the log tells why.
     pub failed_steps: usize,
 }
@@ -58,6 +60,7 @@ impl Service {
         report.messages_resent = counted(&mut report, "messages", self.resend_messages().await);
         report.deletions_resent = counted(&mut report, "deletions", self.resend_deletions().await);
         report.sweeps_sent = counted(&mut report, "sweeps", self.send_sweeps().await);
+        report.secrets_resealed = counted(&mut report, "sealing", self.reseal().await);
         report
     }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::listing::{Listing, check_cursor};
+use super::resealing::{Renewal, Sealing};
 use super::{Service, conflict};
-use crate::aws::table::{Cursor, Noun, Order, keys};
+use crate::aws::table::{Condition, Cursor, Noun, Order, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::notification_stream::{
     NewNotificationStream, NotificationStream, NotificationStreamEdit, SettingValues, check_events,
@@ -124,4 +125,17 @@ impl Service {
 
 fn secret_name(stream: u64, setting: &str) -> String {
     format!("notification_stream/{stream}/{setting}")
+}
+
+impl Sealing for NotificationStream {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        for (setting, secret) in &mut self.secrets {
+            renewal.secret(&secret_name(self.id, setting), secret);
+        }
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let update = Update::of(keys::notification_stream(account, self.id)).set("secrets", &self.secrets);
+        update.only_if(Condition::equals("revision", seen.revision))
+    }
 }

@@ -1,8 +1,13 @@
 //! Recipes: the secrets of a job's config, each sealed for its job and its field.
 
+use std::convert::Infallible;
+
 use uuid::Uuid;
 
 use super::Service;
+use super::hooks::renew_hooks;
+use super::resealing::{Renewal, Sealing};
+use crate::aws::table::{Condition, DeletedJob, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::job::Job;
 use crate::domain::recipe::{Recipe, RecipeDraft};
@@ -32,4 +37,33 @@ impl Service {
 /// What a secret of a job's config is sealed for: it opens for no other job and no other field.
 fn secret_name(job: Uuid, key: &str) -> String {
     format!("job/{job}/config/{key}")
+}
+
+impl Sealing for Job {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        let renewed = |key: &str, sealed: &Sealed| {
+            let mut sealed = sealed.clone();
+            renewal.secret(&secret_name(self.id, key), &mut sealed);
+            Ok::<_, Infallible>(sealed)
+        };
+        let Ok(recipe) = self.recipe.clone().resealed(renewed);
+        self.recipe = recipe;
+        renew_hooks(self, renewal);
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let update = Update::of(keys::job(account, self.id)).set("recipe", &self.recipe).set("hooks", &self.hooks);
+        update.only_if(Condition::equals("revision", seen.revision))
+    }
+}
+
+impl Sealing for DeletedJob {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        self.job.renew(renewal);
+    }
+
+    /// Nobody edits a deleted job.
+    fn rewrite(&self, account: &AccountId, _: &Self) -> Update {
+        Update::of(keys::deleted_job(account, self.job.id)).set("job", &self.job).only_if(Condition::Exists)
+    }
 }

@@ -6,8 +6,9 @@ use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
 use super::listing::{Listing, check_cursor};
+use super::resealing::{Renewal, Sealing};
 use super::{Service, conflict};
-use crate::aws::table::{Cursor, Noun, Order, keys};
+use crate::aws::table::{Condition, Cursor, Noun, Order, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::sealed::Secret;
 use crate::domain::ssh_key::SshKey;
@@ -89,6 +90,17 @@ fn generate() -> Result<PrivateKey> {
     let mut key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
     key.set_comment(COMMENT);
     Ok(key)
+}
+
+impl Sealing for SshKey {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        renewal.secret(&sealed_name(self.id), &mut self.private_key);
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let update = Update::of(keys::ssh_key(account, self.id)).set("private_key", &self.private_key);
+        update.only_if(Condition::equals("private_key", &seen.private_key))
+    }
 }
 
 #[cfg(test)]

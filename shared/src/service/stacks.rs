@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::listing::{Listing, check_cursor};
+use super::resealing::{Renewal, Sealing};
 use super::{Service, conflict};
-use crate::aws::table::{Cursor, Noun, Order, SortBy, keys};
+use crate::aws::table::{Condition, Cursor, Noun, Order, SortBy, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::revision::Expected;
 use crate::domain::sealed::{Sealed, Secret};
@@ -179,4 +180,19 @@ impl Service {
 
 fn password_name(stack: u64, database: u64) -> String {
     format!("stack/{stack}/database/{database}/password")
+}
+
+impl Sealing for Stack {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        for database in &mut self.databases {
+            if let Some(password) = &mut database.password {
+                renewal.secret(&password_name(self.id, database.id), password);
+            }
+        }
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let update = Update::of(keys::stack(account, self.id)).set("databases", &self.databases);
+        update.only_if(Condition::equals("revision", seen.revision))
+    }
 }

@@ -1,9 +1,10 @@
 //! Storages: buckets of the account's own, and the installation's.
 
 use super::listing::{Listing, check_cursor};
+use super::resealing::{Renewal, Sealing};
 use super::{Service, conflict};
 use crate::aws::Objects;
-use crate::aws::table::{Cursor, Noun, Order, keys};
+use crate::aws::table::{Condition, Cursor, Noun, Order, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::check::Checked;
 use crate::domain::host::Host;
@@ -226,4 +227,18 @@ fn check_edit(seen: &Storage, edit: &StorageEdit) -> Result<()> {
         errors.push("endpoint", "is known for this provider; leave it out");
     }
     Ok(errors.check(())?)
+}
+
+impl Sealing for Storage {
+    fn renew(&mut self, renewal: &mut Renewal<'_>) {
+        if let Some(credentials) = &mut self.credentials {
+            renewal.secret(&key_name(self.id), &mut credentials.key);
+            renewal.secret(&secret_name(self.id), &mut credentials.secret);
+        }
+    }
+
+    fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
+        let update = Update::of(keys::storage(account, self.id)).set("credentials", &self.credentials);
+        update.only_if(Condition::equals("revision", seen.revision))
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use holdfast_functions::http::operation::{Access, Call};
 use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_tests::installation::Host;
-use holdfast_tests::{Answer, Client, Installation, Setup};
-use http::Method;
+use holdfast_tests::table::RawTable;
+use holdfast_tests::{Client, Installation};
 use serde_json::{Value, json};
+
+use crate::world::{self, World, calls, route};
 
 /// A client whose token has these abilities.
 async fn client(installation: &Installation, abilities: impl IntoIterator<Item = Ability>) -> Client {
@@ -17,37 +18,50 @@ async fn client(installation: &Installation, abilities: impl IntoIterator<Item =
     installation.api.with_token(text.expose())
 }
 
-/// Makes a call on records that nobody has.
-async fn make(client: &Client, call: &Call) -> Answer {
-    let segments = call.path.split('/').map(|segment| if segment.starts_with('{') { "999999" } else { segment });
-    let path = segments.collect::<Vec<_>>().join("/");
-    let request = client.request(call.method.clone(), &path).header("content-type", "application/json");
-    let has_body = matches!(call.method, Method::POST | Method::PATCH | Method::PUT);
-    client.send(request, if has_body { Bytes::from_static(b"{}") } else { Bytes::new() }).await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_call_needs_its_ability_and_no_other() {
-    let installation = Installation::start_with(Setup { no_worker: true, ..Setup::default() }).await;
-    let mut calls: BTreeMap<String, (Ability, Vec<Call>)> = BTreeMap::new();
-    for call in holdfast_functions::api::operations().into_iter().map(|operation| operation.call) {
+    let installation = world::installation().await;
+    let world = World::first(&installation).await;
+    let table = RawTable::of(&installation);
+    let mut needed: BTreeMap<String, (Ability, Vec<Call>)> = BTreeMap::new();
+    for call in calls() {
         if let Access::Needs(ability) = call.access {
-            calls.entry(ability.to_string()).or_insert((ability, Vec::new())).1.push(call);
+            needed.entry(ability.to_string()).or_insert((ability, Vec::new())).1.push(call);
         }
     }
-    assert!(calls.len() > 10, "operations no longer say what they need: {:?}", calls.keys());
-    for (name, (ability, calls)) in calls {
+    assert!(needed.len() > 10, "operations no longer say what they need: {:?}", needed.keys());
+    for (name, (ability, calls)) in needed {
         let exactly = client(&installation, [ability]).await;
         let others = client(&installation, Ability::all().filter(|other| *other != ability)).await;
+        let mut sound = Vec::new();
         for call in calls {
-            let what = format!("{} {}", call.method, call.path);
-            let answer = make(&others, &call).await;
-            assert_eq!(answer.status, 403, "{what} without {name}: {}", answer.text());
-            assert_eq!(answer.json()["message"], format!("this token lacks the ability {name}"), "{what}");
-            let answer = make(&exactly, &call).await;
-            assert!(!matches!(answer.status.as_u16(), 401 | 403 | 500..), "{what} with {name}: {}", answer.text());
+            let path = if call.is_mutating() { world.fresh_path(&call).await } else { world.path(&call) };
+            let mut body = world.body(&call);
+            if let Some(abilities) = body.as_mut().and_then(|body| body.get_mut("abilities")) {
+                // A token can give no more than it has.
+                *abilities = json!([name]);
+            }
+            sound.push((call, path, body));
+        }
+        let before = all_but_the_trail(&table).await;
+        for (call, path, body) in &sound {
+            let answer = world.call_as(&others, &call.method, path, body.as_ref()).await;
+            assert_eq!(answer.status, 403, "{} without {name}: {}", route(call), answer.text());
+            let words = format!("this token lacks the ability {name}");
+            assert_eq!(answer.json()["message"], words, "{}", route(call));
+        }
+        assert!(all_but_the_trail(&table).await == before, "something was changed without {name}");
+        for (call, path, body) in &sound {
+            let answer = world.call_as(&exactly, &call.method, path, body.as_ref()).await;
+            assert!(answer.status.is_success(), "{} with {name}: {} {}", route(call), answer.status, answer.text());
         }
     }
+}
+
+/// All records but the audit trail, in which refusals stand too.
+async fn all_but_the_trail(table: &RawTable) -> BTreeMap<(String, String), String> {
+    let records = table.records("A#").await.into_iter();
+    records.filter(|((pk, _), _)| !pk.contains("#AUDIT#")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

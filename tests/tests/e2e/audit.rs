@@ -1,10 +1,21 @@
 //! The audit trail: what was done, by whom, from where.
 
 use bytes::Bytes;
+use holdfast_functions::http::operation::Call;
 use holdfast_tests::installation::Host;
 use holdfast_tests::{Client, Installation};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use crate::members::places;
+use crate::sound_bodies::CANARY;
+use crate::world::{World, calls, installation, route};
+
+/// Calls that are recorded and change nothing that a record shows at once, and why.
+const CHANGE_NOTHING: [(&str, &str); 2] = [
+    ("POST /v1/backups/{id}/download", "it makes links, which are secrets"),
+    ("DELETE /v1/jobs/{id}/backups", "the backups go in the background"),
+];
 
 async fn events(api: &Client, query: &str) -> Vec<Value> {
     let page = api.get(&format!("/v1/audit-events?page_size=100{query}")).await.expect(200).data();
@@ -98,4 +109,97 @@ async fn the_trail_is_read_page_by_page() {
     assert_eq!(seen, expected);
     installation.api.get("/v1/audit-events?cursor=e30").await.expect(422);
     installation.api.delete("/v1/audit-events").await.expect(405);
+}
+
+/// What an event must tell of a call that succeeded, given what it sent.
+fn check_changes(call: &Call, body: Option<&Value>, changes: &Map<String, Value>) {
+    let route = route(call);
+    if CHANGE_NOTHING.iter().any(|(other, _)| *other == route) {
+        assert!(changes.is_empty(), "{route}: {changes:?}");
+        return;
+    }
+    assert!(!changes.is_empty(), "{route} tells no change");
+    for (name, change) in changes {
+        let sides = (change.get("before").is_some(), change.get("after").is_some());
+        let is_right = match call.method {
+            _ if call.edits && body.is_some() => sides == (true, true),
+            // A backup goes in the background.
+            Method::DELETE if call.path.ends_with('}') && call.path != "/v1/backups/{id}" => sides == (true, false),
+            Method::POST if !call.path.contains('{') => sides == (false, true),
+            // It changes a record, or made one beside it.
+            _ => sides.1,
+        };
+        assert!(is_right, "{route} {name}: {change}");
+    }
+    // What was sent as one word or number is told as it was sent, where answers show it so.
+    let sent = body.and_then(Value::as_object).into_iter().flatten();
+    for (name, value) in sent.filter(|(_, value)| value.is_string() || value.is_number()) {
+        if let Some(after) = changes.get(name).and_then(|change| change.get("after")) {
+            let is_mark = after.as_str().is_some_and(|text| text.starts_with("**"));
+            let is_same = after == value || name == "expires_at" || after.is_object();
+            assert!(is_mark || is_same, "{route} {name}: {after} after {value} was sent");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mutating_call_is_one_event() {
+    let installation = installation().await;
+    let world = World::first(&installation).await;
+    let mutating: Vec<_> = calls().into_iter().filter(Call::is_mutating).collect();
+    assert!(mutating.len() > 60, "operations no longer say what they change");
+    let mut tokens = Vec::new();
+    for call in &mutating {
+        let (route, path) = (route(call), world.fresh_path(call).await);
+        let before = events(&world.api, "").await;
+        let body = world.body(call);
+        let answer = world.call(&call.method, &path, body.as_ref()).await;
+        assert!(answer.status.is_success(), "{route}: {} {}", answer.status, answer.text());
+        tokens.extend(answer.data()["token"].as_str().map(str::to_owned));
+        let after = events(&world.api, "").await;
+        let new: Vec<_> = after.iter().take_while(|event| Some(*event) != before.first()).collect();
+        assert_eq!(new.len(), 1, "{route}: {new:#?}");
+        let event = new[0];
+        assert_eq!(event["action"], route);
+        assert_eq!(event["subject"], path, "{route}");
+        assert_eq!(event["status"], answer.status.as_u16(), "{route}");
+        assert_eq!(event["request_id"], answer.header("x-request-id"), "{route}");
+        assert_eq!((&event["token"]["id"], &event["address"]), (&json!(1), &json!("127.0.0.1")), "{route}");
+        assert!(event["token"]["name"].is_string() && event["at"].is_string(), "{route}: {event}");
+        check_changes(call, body.as_ref(), event["changes"].as_object().unwrap());
+    }
+    let trail = all_events(&world.api).await;
+    assert!(trail.len() > mutating.len());
+    let trail = json!(trail).to_string();
+    assert!(!trail.contains(CANARY), "a secret is in the trail");
+    assert!(!tokens.is_empty() && tokens.iter().all(|token| !trail.contains(token)), "a token is in the trail");
+}
+
+/// So that no secret goes past the test above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_secret_member_is_sent_with_a_mark() {
+    let installation = installation().await;
+    let world = World::first(&installation).await;
+    let mut seen = 0;
+    for call in calls().into_iter().filter(|call| call.body.is_some() && call.method == Method::POST) {
+        for place in places(call.body.as_deref().unwrap()).iter().filter(|place| place.schema["writeOnly"] == true) {
+            let bodies = world.bodies(call.path);
+            let is_marked = |body: &Value| place.get(body).is_some_and(|value| value.to_string().contains(CANARY));
+            let elsewhere = call.path == "/v1/notification-streams/{id}";
+            assert!(elsewhere || bodies.iter().any(is_marked), "{} {}", route(&call), place.dotted());
+            seen += 1;
+        }
+    }
+    assert!(seen > 8, "only {seen} secrets were sent");
+}
+
+/// The whole trail, page by page.
+async fn all_events(api: &Client) -> Vec<Value> {
+    let (mut path, mut all) = ("/v1/audit-events?page_size=100".to_owned(), Vec::new());
+    loop {
+        let page = api.get(&path).await.expect(200).json();
+        all.extend(page["data"].as_array().unwrap().iter().cloned());
+        let Some(next) = page["links"]["next"].as_str() else { return all };
+        path = next.split_once("/v1/").map(|(_, rest)| format!("/v1/{rest}")).unwrap();
+    }
 }

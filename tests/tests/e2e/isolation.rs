@@ -1,158 +1,230 @@
 //! Accounts: what belongs to one does not exist for another.
+//!
+//! Generated from the list of operations: wherever one takes an id, another account's answers as one that nobody has.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use holdfast_functions::http::operation::Call;
+use holdfast_functions::http::schema;
 use holdfast_tests::installation::Host;
-use holdfast_tests::{Client, Installation};
+use holdfast_tests::table::RawTable;
+use holdfast_tests::{Answer, Installation};
 use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::routes::{self, Route};
+use crate::members::{Place, places};
+use crate::world::{World, calls, fill_in, installation, parameters, route, text};
 
-/// A client of a second account, which owns nothing.
-async fn stranger(installation: &Installation) -> Client {
-    let service = installation.service();
-    let account = service.create_account("second").await.unwrap();
-    let (_, token) = service.create_token(&account.id, "second", vec!["*".to_owned()]).await.unwrap();
-    installation.api.with_token(token.expose())
-}
-
-const LISTS: [&str; 10] = [
-    "/v1/ssh-keys",
-    "/v1/servers",
-    "/v1/proxies",
-    "/v1/storages",
-    "/v1/encryption-keys",
-    "/v1/jobs",
-    "/v1/stacks",
-    "/v1/crontab-servers",
-    "/v1/crontabs",
-    "/v1/notification-streams",
+/// Members that look like ids and name no record, with what they are.
+const NO_IDS: [(&str, &str, &str); 5] = [
+    ("/v1/account", "company_id", "a number of the account's own books"),
+    ("/v1/jobs", "recipe_id", "recipes are the same for all accounts"),
+    ("/v1/jobs/{id}", "recipe_id", "recipes are the same for all accounts"),
+    ("/v1/notification-streams", "chat_id", "Telegram's number"),
+    ("/v1/notification-streams/{id}", "chat_id", "Telegram's number"),
 ];
+/// Members that take the names of records and do not look it.
+const NAMES: [&str; 4] = ["server", "servers", "ssh_key", "subject"];
 
-/// All that an account's lists show.
-async fn lists(client: &Client) -> Vec<Value> {
-    let mut all = Vec::new();
-    for path in LISTS {
-        all.push(client.get(path).await.expect(200).data());
+/// Which records a member of a body or a query names; `None` where it names none.
+fn kind_of(call: &Call, place: &Place, in_query: bool) -> Option<&'static str> {
+    let mut form = schema::Schema(place.schema.clone());
+    form.0.as_object_mut().map(|members| members.remove("description"));
+    let name = place.name();
+    let looks_it = name == "id" || name.ends_with("_id") || form == schema::id() || form == schema::uuid();
+    let is_host = in_query && name == "host";
+    let is_none = NO_IDS.iter().any(|(path, no_id, _)| *path == call.path && *no_id == name);
+    let holds_others = matches!(place.kind(), "array" | "object");
+    if holds_others || is_none || !(looks_it || is_host || NAMES.contains(&name)) {
+        return None;
     }
-    all
+    Some(match (place.parent(), name) {
+        (_, "servers" | "server_id" | "replica_server_id") => "servers",
+        (_, "ssh_key") => "ssh-keys",
+        (_, "storage_id") => "storages",
+        (_, "encryption_key_id") => "encryption-keys",
+        (_, "proxy_id") => "proxies",
+        (_, "token_id") => "tokens",
+        (_, "server") => "identifiers",
+        (_, "subject") => "subjects",
+        (_, "host") => "hosts",
+        (Some("databases"), "id") => "databases",
+        (Some("schedules"), "id") => "schedules",
+        _ => panic!("{}: isolation.rs does not know whose id {} is", route(call), place.dotted()),
+    })
 }
 
-async fn add_proxy_and_key(owner: &Client) {
-    let proxy = json!({"name": "test", "host": "10.0.0.1", "user": "test", "ssh_key": 1});
-    owner.post("/v1/proxies", proxy).await.expect(201);
-    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
-    owner.post("/v1/encryption-keys", json!({"name": "test", "public_key": key})).await.expect(201);
-}
-
-/// What the route's parameters are in the first account.
-struct Owned {
-    job: String,
-    schedule: u64,
-    backup: String,
-}
-
-impl Owned {
-    fn path(&self, pattern: &str) -> String {
-        let id = match pattern.split('/').nth(2) {
-            Some("jobs") => self.job.as_str(),
-            Some("backups") => self.backup.as_str(),
-            // The stranger's own token has the number 1.
-            Some("tokens") => "2",
-            // The first of anything else in an account has the number 1.
-            _ => "1",
-        };
-        pattern
-            .replacen("{id}", id, 1)
-            .replacen("{job}", id, 1)
-            .replacen("{schedule}", &self.schedule.to_string(), 1)
-            .replacen("{number}", "1", 1)
+/// An id of the same form that nobody has.
+fn unknown(id: &Value) -> Value {
+    let Some(name) = id.as_str() else {
+        let nines = "9".repeat(id.to_string().len());
+        return json!(nines.parse::<u64>().unwrap());
+    };
+    if name.parse::<Uuid>().is_ok() {
+        let other = Uuid::new_v4();
+        return json!(if name.contains('-') { other.to_string() } else { other.simple().to_string() });
     }
+    if let Some((start, id)) = name.rsplit_once('/') {
+        return json!(format!("{start}/{}", text(&unknown(&json!(id)))));
+    }
+    json!(format!("{}zz", &name[..name.len() - 2]))
 }
 
-fn crontab() -> Value {
-    json!({"server": "web", "username": "test", "content": "0 * * * * true\n"})
+/// All of an answer that could tell something, where `id` was asked for.
+fn telling(answer: &Answer, id: &Value) -> String {
+    let told = answer.headers.iter().filter(|(name, _)| !matches!(name.as_str(), "x-request-id" | "date"));
+    let headers: Vec<_> = told.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    let encoded = utf8_percent_encode(&text(id), NON_ALPHANUMERIC).to_string();
+    let body = answer.text().replace(&text(id), "ID").replace(&encoded, "ID");
+    format!("{} {headers:?} {body}", answer.status)
 }
 
-/// A body that its owner could send.
-fn body(route: &Route) -> Value {
-    match route.pattern.as_str() {
-        "/v1/jobs/{id}/encryption-key" => json!({"encryption_key_id": 1}),
-        "/v1/jobs/{id}/proxy" => json!({"proxy_id": 1}),
-        "/v1/jobs/{id}/storage" => json!({"storage": [{"storage_id": 1}]}),
-        _ => json!({}),
+/// Two accounts with a world in each, and all that the table holds of the second one.
+struct Two {
+    first: World,
+    second: World,
+    table: RawTable,
+    before: BTreeMap<(String, String), String>,
+    _installation: Installation,
+}
+
+impl Two {
+    async fn start() -> Self {
+        let installation = installation().await;
+        let first = World::first(&installation).await;
+        let second = World::second(&installation).await;
+        let table = RawTable::of(&installation);
+        let before = table.records(&format!("A#{}", second.account)).await;
+        Self { first, second, table, before, _installation: installation }
+    }
+
+    /// Asserts that `ask`, in the first account, answers of the second one's record what it answers of one that nobody
+    /// has, and that it touches nothing of the second account. Answers what it answered.
+    async fn same(&self, what: &str, id: &Value, ask: impl AsyncFn(&Value) -> Answer) -> Answer {
+        let other = unknown(id);
+        let (theirs, nobodys) = (ask(id).await, ask(&other).await);
+        assert_eq!(telling(&theirs, id), telling(&nobodys, &other), "{what}: {id} is known");
+        let after = self.table.records(&format!("A#{}", self.second.account)).await;
+        assert!(after == self.before, "{what}: {id} was changed");
+        theirs
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_account_finds_nothing_of_the_first() {
-    let installation = Installation::start().await;
-    let host = Host::start().await;
-    host.write("a", "a");
-    let server = installation.add_server(&host).await;
-    let more = json!({"config": {"root_path": host.site()}, "schedules": [{"frequency": "h24"}]});
-    let job = installation.add_job_with(server, more).await;
-    let backup = installation.run(&job).await["id"].as_str().unwrap().to_owned();
-    let shown = installation.api.get(&format!("/v1/jobs/{job}")).await.expect(200).data();
-    let owned = Owned { job, schedule: shown["schedule"][0]["id"].as_u64().unwrap(), backup };
-    add_proxy_and_key(&installation.api).await;
-    installation.api.post("/v1/stacks", json!({"name": "test", "servers": [1]})).await.expect(201);
-    let crontab_server = json!({"name": "test", "ip_address": "203.0.113.7", "identifier": "web"});
-    installation.api.post("/v1/crontab-servers", crontab_server).await.expect(201);
-    installation.api.post("/v1/crontabs", crontab()).await.expect(201);
-    let stream = json!({"name": "test", "type": "email", "email": "test@example.com"});
-    installation.api.post("/v1/notification-streams", stream).await.expect(201);
-    let before = lists(&installation.api).await;
-
-    installation.api.post("/v1/tokens", json!({"name": "test", "abilities": ["*"]})).await.expect(201);
-    let stranger = stranger(&installation).await;
-    assert_eq!(lists(&stranger).await, vec![json!([]); LISTS.len()]);
-    let with_id = routes::all().into_iter().filter(|route| route.pattern.contains('{') && !is_download(route));
-    let mut seen = 0;
-    for route in with_id {
-        let path = owned.path(&route.pattern);
-        let request = stranger.request(route.method.clone(), &path).header("content-type", "application/json");
-        let has_body = matches!(route.method, Method::POST | Method::PATCH);
-        let body = if has_body { Bytes::from(body(&route).to_string()) } else { Bytes::new() };
-        let answer = stranger.send(request, body).await;
-        assert_eq!(answer.status, 404, "{} {path}: {}", route.method, answer.text());
-        assert!(!answer.text().contains("test"), "an answer names what it hides: {}", answer.text());
-        seen += 1;
+async fn an_id_in_a_path_of_another_account_is_unknown() {
+    let two = Two::start().await;
+    let mut asked = 0;
+    for call in calls() {
+        let parameters = parameters(&call);
+        for (at, kind) in parameters.iter().enumerate() {
+            for id in two.second.names(kind) {
+                let ask = async |id: &Value| {
+                    let ids = parameters.iter().enumerate();
+                    let ids = ids.map(|(other, kind)| text(if other == at { id } else { two.first.id(kind) }));
+                    let path = fill_in(&call, &ids.collect::<Vec<_>>());
+                    two.first.call(&call.method, &path, two.first.body(&call).as_ref()).await
+                };
+                let answer = two.same(&route(&call), id, ask).await;
+                assert_eq!(answer.status, 404, "{} of {id}: {}", route(&call), answer.text());
+                asked += 1;
+            }
+        }
     }
-    assert!(seen > 20, "only {seen} routes with an id were read");
-    assert_eq!(lists(&installation.api).await, before, "a stranger changed something");
-}
-
-fn is_download(route: &Route) -> bool {
-    route.pattern.starts_with("/v1/downloads/")
+    assert!(asked > 60, "only {asked} ids were asked for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ids_of_another_account_cannot_be_used_in_a_body() {
-    let installation = Installation::start().await;
-    let host = Host::start().await;
-    let server = installation.add_server(&host).await;
-    add_proxy_and_key(&installation.api).await;
-    let stranger = stranger(&installation).await;
-    let job = json!({
-        "name": "mine", "recipe_id": 1, "config": {"root_path": "/"},
-        "compute": {"type": "server", "server_id": server}, "storage": [{"storage_id": 1}],
-        "encryption_key_id": 1, "proxy_id": 1,
-    });
-    let stack = json!({"name": "mine", "servers": [server]});
-    let errors = stranger.post("/v1/stacks", stack).await.expect(422).json()["errors"].clone();
-    assert_eq!(errors, json!({"servers.0": ["there is no server 1"]}));
-    let crontab_server = json!({"name": "mine", "ip_address": "203.0.113.7", "identifier": "web"});
-    installation.api.post("/v1/crontab-servers", crontab_server).await.expect(201);
-    let errors = stranger.post("/v1/crontabs", crontab()).await.expect(422).json()["errors"].clone();
-    assert_eq!(errors, json!({"server": ["is not the identifier of a crontab server"]}));
-    let errors = stranger.post("/v1/jobs", job).await.expect(422).json()["errors"].clone();
-    let fields: Vec<_> = errors.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["compute.server_id", "encryption_key_id", "proxy_id", "storage.0.storage_id"]);
-    let new = json!({"name": "mine", "host": "10.0.0.1", "user": "root", "ssh_key": 1});
-    for path in ["/v1/servers", "/v1/proxies"] {
-        let errors = stranger.post(path, new.clone()).await.expect(422).json()["errors"].clone();
-        assert!(errors["ssh_key"].is_array(), "{path}: {errors}");
+async fn what_reads_finds_its_own() {
+    let two = Two::start().await;
+    for call in calls().into_iter().filter(|call| call.method == Method::GET) {
+        for world in [&two.first, &two.second] {
+            let answer = world.call(&call.method, &world.path(&call), None).await;
+            assert_eq!(answer.status, 200, "{}: {}", route(&call), answer.text());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_in_a_body_of_another_account_is_unknown() {
+    let two = Two::start().await;
+    let mut asked = 0;
+    for call in calls() {
+        let path = two.first.fresh_path(&call).await;
+        for place in places(call.body.as_deref().unwrap_or_default()) {
+            let Some(kind) = kind_of(&call, &place, false) else { continue };
+            let what = format!("{} {}", route(&call), place.dotted());
+            let body = two.first.body(&call).unwrap();
+            let ask =
+                async |id: &Value| two.first.call(&call.method, &path, Some(&place.put(&body, Some(id.clone())))).await;
+            let answer = two.same(&what, two.second.id(kind), ask).await;
+            let told = answer.json()["errors"].as_object().cloned().unwrap_or_default();
+            assert_eq!(answer.status, 422, "{what}: {}", answer.text());
+            assert!(told.contains_key(&place.dotted()), "{what}: {}", answer.text());
+            asked += 1;
+        }
+    }
+    assert!(asked > 20, "only {asked} ids were asked for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_in_a_query_of_another_account_is_unknown() {
+    let two = Two::start().await;
+    let mut asked = 0;
+    for call in calls() {
+        for place in places(&call.query) {
+            let Some(kind) = kind_of(&call, &place, true) else { continue };
+            let (what, path) = (format!("{}?{}", route(&call), place.dotted()), two.first.path(&call));
+            let ask = async |id: &Value| {
+                let path = format!("{path}?username=root&{}={}", place.dotted(), text(id));
+                // Only where the body is the text itself does such a call take a query.
+                let request = two.first.api.request(call.method.clone(), &path).header("content-type", "text/plain");
+                let path = path.replace("username=root&", "");
+                match call.is_mutating() {
+                    true => two.first.api.send(request, Bytes::from_static(b"text")).await,
+                    false => two.first.call(&call.method, &path, None).await,
+                }
+            };
+            let answer = two.same(&what, two.second.id(kind), ask).await;
+            let is_empty = answer.status == 200 && answer.data() == json!([]);
+            assert!(is_empty || answer.status == 422, "{what}: {}", answer.text());
+            let own = ask(two.first.id(kind)).await;
+            assert!(own.status.is_success() && own.data() != json!([]), "{what} finds its own: {}", own.text());
+            asked += 1;
+        }
+    }
+    assert!(asked >= 4, "only {asked} ids were asked for");
+}
+
+/// What cannot be an id at all is unknown too, and is no reason to fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_id_is_unknown() {
+    let installation = installation().await;
+    let world = World::first(&installation).await;
+    let table = RawTable::of(&installation);
+    let long = "9".repeat(300);
+    let odd = ["0", "-1", "1.5", "one", "%31%00", "%20", "99999999999999999999", "18446744073709551615", &long];
+    let odd = odd.into_iter().chain(["not-a-uuid", "00000000-0000-0000-0000-000000000000", "%E2%98%83", "*", "1;2"]);
+    // And an id of something else.
+    let others = ["jobs", "backups"].map(|kind| (kind, text(world.id(kind))));
+    for call in calls() {
+        let parameters = parameters(&call);
+        let before = table.records("A#").await;
+        for at in 0..parameters.len() {
+            let others = others.iter().filter(|(kind, _)| *kind != parameters[at]).map(|(_, id)| id.as_str());
+            for odd in odd.clone().chain(others) {
+                let ids = parameters.iter().enumerate();
+                let ids = ids.map(|(other, kind)| if other == at { odd.to_owned() } else { text(world.id(kind)) });
+                let path = fill_in(&call, &ids.collect::<Vec<_>>());
+                let answer = world.call(&call.method, &path, world.body(&call).as_ref()).await;
+                assert_eq!(answer.status, 404, "{} {path}: {}", call.method, answer.text());
+                let told = answer.json()["message"].as_str().is_some_and(|words| words.ends_with(" not found"));
+                assert!(told, "{} {path}: {}", call.method, answer.text());
+            }
+        }
+        assert_eq!(table.records("A#").await, before, "{} changed something", route(&call));
     }
 }
 

@@ -314,6 +314,7 @@ async fn a_check_of_a_storage_writes_reads_and_deletes() {
     own["secret"] = json!(keys.secret_key.expose());
     api.post("/v1/storages", own).await.expect(201);
     assert_eq!(checked(api, "/v1/storages/2").await["status"], "success");
+    api.post("/v1/storages/99/check", json!({})).await.expect(404);
     api.post("/v1/storage/2/check", json!({})).await.expect(202);
     eventually("the other path's check", || async {
         let check = api.get("/v1/storage/2").await.expect(200).data()["check"].clone();

@@ -61,7 +61,12 @@ pub(crate) fn account(account: &AccountId) -> Key {
     Key::new(format!("A#{account}"), "ACCOUNT")
 }
 
-/// The directory of all accounts: the one partition that belongs to the installation and to no account.
+/// How far the walk is that seals secrets anew, over all accounts.
+pub(crate) fn resealing() -> Key {
+    Key::new("RESEALING".to_owned(), "RESEALING")
+}
+
+/// The directory of all accounts, which belongs to the installation and to no account.
 pub(crate) const ACCOUNTS: &str = "ACCOUNTS";
 
 /// An account's row in the directory.
@@ -281,9 +286,14 @@ pub(crate) fn jobs_of_server_counter(account: &AccountId, server: u64) -> Key {
     counter(account, &format!("JOBS_OF_SERVER#{}", number(server)))
 }
 
+/// The partition of jobs whose objects are still being deleted.
+pub(crate) fn deleted_jobs(account: &AccountId) -> String {
+    format!("A#{account}#DELETED_JOBS")
+}
+
 /// A job whose objects are still being deleted.
 pub(crate) fn deleted_job(account: &AccountId, id: Uuid) -> Key {
-    Key::new(format!("A#{account}#DELETED_JOBS"), id.to_string())
+    Key::new(deleted_jobs(account), id.to_string())
 }
 
 /// The partition of a job's backups, with the local indexes of listings.
@@ -376,9 +386,14 @@ pub(crate) fn audit_event(account: &AccountId, year: i16, at: Timestamp, id: Uui
     Key::new(audit_events(account, year), format!("{}#{id}", sortable(at)))
 }
 
+/// The partition of what calls with an `Idempotency-Key` answered.
+pub(crate) fn answered_calls(account: &AccountId) -> String {
+    format!("A#{account}#ANSWERED")
+}
+
 /// What a call with an `Idempotency-Key` once answered.
 pub(crate) fn answered_call(account: &AccountId, key_sha256: &str) -> Key {
-    Key::new(format!("A#{account}#ANSWERED"), key_sha256)
+    Key::new(answered_calls(account), key_sha256)
 }
 
 /// What an `Idempotency-Key` once started.

@@ -26,6 +26,7 @@ mod outbox;
 mod proxies;
 mod purges;
 mod rates;
+mod resealing;
 mod seats;
 mod servers;
 #[cfg(test)]
@@ -67,6 +68,7 @@ pub use logs::LogChunk;
 pub use outbox::OutboxRow;
 pub use purges::Purge;
 pub use rates::Taken;
+pub(crate) use resealing::{Place, Resealing, SealedKind};
 pub use seats::{Seat, Seats};
 pub use sweeps::Sweep;
 pub(crate) use tally::Tally;
