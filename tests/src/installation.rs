@@ -302,7 +302,7 @@ impl Installation {
 /// Ends every session of a server with SIGKILL; the server goes on.
 pub fn kill_sessions_of(sshd: &Sshd) {
     let listener = sshd.pid().expect("sshd has ended");
-    for session in children_of(listener) {
+    for session in processes_below(listener) {
         let pid = Pid::from_raw(session).unwrap();
         let _ = kill_process(pid, Signal::KILL);
     }
@@ -330,9 +330,9 @@ fn open_to_all(path: &Path, mode: u32) {
 }
 
 /// Processes whose parent is `pid`, and theirs.
-fn children_of(pid: u32) -> Vec<i32> {
+pub fn processes_below(pid: u32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let own: Vec<u32> = children.split_whitespace().map(|child| child.parse().unwrap()).collect();
-    let below = own.iter().flat_map(|child| children_of(*child)).collect::<Vec<_>>();
+    let below = own.iter().flat_map(|child| processes_below(*child)).collect::<Vec<_>>();
     own.into_iter().map(|child| i32::try_from(child).unwrap()).chain(below).collect()
 }

@@ -9,7 +9,10 @@ use super::account::AccountId;
 use super::compression::{Compression, CompressionMethod};
 pub use super::compute::{Compute, Region};
 use super::field::{FieldReader, UNKNOWN, present};
+use super::hooks::{Hook, Hooks, HooksChange};
+use super::limits::Limits;
 use super::recipe::{Reached, Recipe, RecipeDefinition, RecipeDraft};
+use super::retention::{MAX_KEPT, ManualRetention};
 use super::schedule::{Schedule, ScheduleInput, ScheduleStatus};
 use crate::error::FieldErrors;
 
@@ -59,6 +62,15 @@ pub struct Job {
     /// Which jump host leads to where the dump runs; `None` goes straight.
     #[serde(default)]
     pub proxy_id: Option<u64>,
+    /// How many of the backups to keep that were started by hand.
+    #[serde(default)]
+    pub manual_retention: ManualRetention,
+    /// What a run may take.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What runs on its server before and after each run.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// Since when no schedule fires; `None` while it is active.
     #[serde(default)]
     pub paused_at: Option<Timestamp>,
@@ -152,6 +164,19 @@ pub struct JobInput {
     /// The jump host to go through; `null` takes it away.
     #[serde(deserialize_with = "given")]
     pub proxy_id: Option<Value>,
+    /// `{keep_last, days}`: members that are missing keep what they were.
+    pub manual_retention: Option<Value>,
+    /// What [`Limits`] holds: members that are missing keep what they were.
+    pub limits: Option<Value>,
+    /// What runs before each run; `null` takes it away.
+    #[serde(deserialize_with = "given")]
+    pub pre_script: Option<Value>,
+    /// What runs after each run; `null` takes it away.
+    #[serde(deserialize_with = "given")]
+    pub post_script: Option<Value>,
+    /// Whether who sends it may say what scripts run where. Nothing on the wire sets it.
+    #[serde(skip)]
+    pub may_script: bool,
     /// Everything else that was sent: each is a fault.
     #[serde(flatten)]
     pub others: Map<String, Value>,
@@ -184,11 +209,24 @@ pub struct JobChange {
     /// What a worker would connect to by itself because of this change, by field: somebody has to let it. What a server
     /// connects to is that server's affair.
     pub reached: Vec<(String, Reached)>,
+    /// How many of the backups to keep that were started by hand.
+    pub manual_retention: Option<ManualRetention>,
+    /// What a run may take.
+    pub limits: Option<Limits>,
+    /// What runs before and after each run, with new scripts in the open.
+    pub hooks: HooksChange,
     /// What was found wrong, by field.
     pub faults: FieldErrors,
 }
 
 impl JobChange {
+    /// Whether it says what scripts run where, given the job `before` it: sets or removes one, or leads one elsewhere.
+    pub fn is_about_scripts(&self, before: Option<&Job>) -> bool {
+        let leads_elsewhere =
+            before.is_some_and(|job| job.hooks.any() && self.compute.as_ref().is_some_and(|next| *next != job.compute));
+        self.hooks.any() || leads_elsewhere
+    }
+
     /// Where copies go, by priority.
     pub fn storages_by_priority(&self) -> Option<Vec<JobStorage>> {
         let mut storages: Vec<_> = self.storages.as_ref()?.iter().map(|(_, storage)| *storage).collect();
@@ -236,6 +274,14 @@ impl JobInput {
         let reached = recipe.as_ref().filter(|_| self.leads_elsewhere() && goes_straight);
         let reached = reached.map(RecipeDraft::reached).unwrap_or_default();
         let reached = reached.into_iter().map(|(key, reached)| (format!("config.{key}"), reached)).collect();
+        let manual_before = before.map(|job| job.manual_retention).unwrap_or_default();
+        let manual_retention = manual_retention(&mut fields, self.manual_retention.as_ref(), manual_before);
+        let limits = Limits::read(&mut fields, self.limits.as_ref(), before.map(|job| job.limits).unwrap_or_default());
+        let hooks = HooksChange::read(&mut fields, self.pre_script.as_ref(), self.post_script.as_ref());
+        let hooks_before = before.map(|job| job.hooks.clone()).unwrap_or_default();
+        if runs_on.is_some_and(|compute| compute.server_id().is_none()) {
+            refuse_hooks(&mut fields, &hooks, &hooks_before);
+        }
         let faults = fields.faults;
         JobChange {
             name,
@@ -247,6 +293,9 @@ impl JobInput {
             encryption_keys,
             proxy_id,
             reached,
+            manual_retention,
+            limits,
+            hooks,
             faults,
         }
     }
@@ -405,6 +454,33 @@ fn link(fields: &mut FieldReader, field: &str, value: Option<&Value>) -> Option<
         Some(Value::Null) => Some(None),
         value => fields.id(field, value).map(Some),
     }
+}
+
+/// A job without a server has nowhere to run a script.
+fn refuse_hooks(fields: &mut FieldReader, change: &HooksChange, before: &Hooks) {
+    for hook in Hook::ALL.into_iter().filter(|hook| change.leaves(*hook, before)) {
+        let field = hook.field();
+        match change.get(hook) {
+            Some(_) => fields.refuse::<()>(field, "runs on a server; compute.type must be server"),
+            None => {
+                fields.refuse("compute.type", format!("must be server while the job has a {field}; send null for it"))
+            }
+        };
+    }
+}
+
+fn manual_retention(
+    fields: &mut FieldReader,
+    value: Option<&Value>,
+    before: ManualRetention,
+) -> Option<ManualRetention> {
+    let members = fields.object("manual_retention", value)?;
+    fields.known("manual_retention", members, &["keep_last", "days"]);
+    let mut number = |name: &str, before: u32| {
+        let given = fields.integer(&format!("manual_retention.{name}"), members.get(name), 0..=u64::from(MAX_KEPT));
+        given.and_then(|given| u32::try_from(given).ok()).unwrap_or(before)
+    };
+    Some(ManualRetention { keep_last: number("keep_last", before.keep_last), days: number("days", before.days) })
 }
 
 fn schedule(fields: &mut FieldReader, path: &str, entry: &Value, before: &[Schedule]) -> Option<Schedule> {
@@ -633,6 +709,9 @@ mod tests {
             compression: CompressionMethod::default(),
             encryption_key_ids: Vec::new(),
             proxy_id: None,
+            manual_retention: ManualRetention { keep_last: 3, days: 0 },
+            limits: Limits::default(),
+            hooks: Hooks::default(),
             paused_at: None,
             last_ran_at: None,
             last_stored_bytes: None,
@@ -650,6 +729,41 @@ mod tests {
         let change = input(json!({"recipe_id": 28, "name": "", "schedules": []})).read_change(&job());
         assert_eq!(told(&change), ["recipe_id"]);
         assert_eq!((change.name, change.schedules), (None, Some(vec![])));
+    }
+
+    #[test]
+    fn the_rule_for_manual_ones_is_changed_member_by_member() {
+        let read = |value: Value| input(json!({"manual_retention": value})).read_change(&job());
+        assert_eq!(read(json!({"days": "9"})).manual_retention, Some(ManualRetention { keep_last: 3, days: 9 }));
+        assert_eq!(read(json!({"keep_last": 0})).manual_retention, Some(ManualRetention::default()));
+        assert_eq!(read(Value::Null).manual_retention, None);
+        let bad = read(json!({"days": 10_000, "daily": 1}));
+        assert_eq!(told(&bad), ["manual_retention.daily", "manual_retention.days"]);
+        assert_eq!(told(&read(json!([1]))), ["manual_retention"]);
+    }
+
+    #[test]
+    fn scripts_need_a_server_and_somebody_who_may_set_them() {
+        let mut mysql = example();
+        mysql["recipe_id"] = json!(28);
+        mysql["config"] = json!({"mysql_host": "db.example.com", "mysql_username": "u", "mysql_password": "p"});
+        let with_script = Job {
+            hooks: Hooks { pre_script: Some(Sealed("sealed".into())), post_script: None },
+            recipe: sealed(&input(mysql).read_new()),
+            ..job()
+        };
+        let serverless = json!({"type": "ss_serverless", "region": "eu"});
+        let read = |body| input(body).read_change(&with_script);
+        assert_eq!(told(&read(json!({"compute": serverless}))), ["compute.type"]);
+        assert_eq!(told(&read(json!({"compute": serverless, "pre_script": null}))), [""; 0]);
+        let both = json!({"compute": serverless, "pre_script": null, "post_script": "true"});
+        assert_eq!(told(&read(both)), ["post_script"]);
+
+        let about = |body| read(body).is_about_scripts(Some(&with_script));
+        assert!(about(json!({"post_script": "true"})) && about(json!({"pre_script": null})));
+        assert!(about(json!({"compute": {"server_id": 2}})), "that would run the script elsewhere");
+        assert!(!about(json!({"compute": {"server_id": 1}, "name": "x", "pre_script": "**set**"})));
+        assert!(!input(json!({"compute": {"server_id": 2}})).read_change(&job()).is_about_scripts(Some(&job())));
     }
 
     #[test]

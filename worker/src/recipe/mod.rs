@@ -24,7 +24,7 @@ use holdfast_shared::domain::sealed::{Sealed, Secret};
 use holdfast_shared::service::Service;
 use tokio::io::AsyncRead;
 
-use crate::remote::{Bytes, Machine, RemoteCommand, RemoteError, Road, Running};
+use crate::remote::{Bytes, Group, Machine, RemoteCommand, RemoteError, Road, Running};
 use watched::Watched;
 
 /// A dump could not be taken, or not whole. Display is safe to show to the job's owner.
@@ -258,6 +258,11 @@ impl Source {
     pub fn take_bytes(&mut self) -> Result<Bytes, SourceError> {
         let bytes = self.bytes.take().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))?;
         Ok(Box::new(Watched::new(bytes, self.judge.clone())))
+    }
+
+    /// The processes that make it.
+    pub fn group(&self) -> Group {
+        self.running.as_ref().map(Running::group).unwrap_or_default()
     }
 
     /// Tells whether the dump is whole; see [`Judge::judge`]. What else there is to say of it is told to `on_remark`.

@@ -30,7 +30,7 @@ use holdfast_shared::guard::Guard;
 use openssh::{ControlPersist, KnownHosts, SessionBuilder};
 use tempfile::TempDir;
 
-pub use command::{Bytes, Exit, Output, RemoteCommand, Running};
+pub use command::{Bytes, Exit, Group, Output, RemoteCommand, Running};
 pub use error::RemoteError;
 pub use forward::forwards;
 pub use jump::Jump;
@@ -57,6 +57,8 @@ pub struct Session {
     user: String,
     /// What it goes through, where it does not go straight; closed after it.
     way: Option<Box<Road>>,
+    /// Words before those of each command.
+    wrap: Vec<String>,
     /// Holds the master's socket; removed when dropped.
     folder: TempDir,
 }
@@ -99,7 +101,7 @@ impl Session {
             Err(_) => return Err(unreachable(&target, "logging in took longer than a minute")),
         };
         removed.map_err(RemoteError::Local)?;
-        Ok(Self { master: Arc::new(master), host_key, user: target.user, way: None, folder })
+        Ok(Self { master: Arc::new(master), host_key, user: target.user, way: None, wrap: Vec::new(), folder })
     }
 
     /// The same, but connects from the jump that `road` goes through.

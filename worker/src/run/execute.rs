@@ -16,8 +16,10 @@ use holdfast_shared::domain::retry::Retry;
 use super::connect::Site;
 use super::directory_of;
 use super::keeper::{Kept, StopCause};
+use super::limits::Exceeded;
 use super::manifest;
 use super::targets::{COMPLETE_LAG, Target, Targets};
+use super::{hooks, limits};
 use crate::pipeline::{Form, PipeError, Piped, Recipients, pipe};
 use crate::recipe::{Asked, Dump, SourceError, SourceErrors, check_built, plan};
 use crate::remote::{Machine, RemoteError};
@@ -42,6 +44,12 @@ pub(super) enum RunError {
     /// What the job asks for, and this worker cannot do.
     #[error("{0}")]
     Refused(String),
+    /// The script that runs before anything is read.
+    #[error("pre_script {0}")]
+    PreScript(String),
+    /// A limit of the job.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
     /// One of our own records.
     #[error(transparent)]
     Service(#[from] holdfast_shared::Error),
@@ -107,14 +115,27 @@ pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
     let sealing = sealing(kept).await?;
     let targets = until_stopped(kept, open_targets(kept)).await?;
     until_stopped(kept, sweep_earlier(kept, &targets)).await?;
-    let site = until_stopped(kept, Site::open(kept)).await?;
-    let finished = dump(kept, &site, targets, &sealing).await.map_err(|error| site.explained(error));
+    let scripts = kept.service.open_hooks(&kept.claim.job)?;
+    let mut site = until_stopped(kept, Site::open(kept)).await?;
+    let finished = match hooks::before(kept, &site.machine, &scripts).await {
+        Ok(()) => {
+            limits::be_polite(kept, &mut site.machine).await;
+            let finished = limits::within(kept, dump(kept, &site, targets, &sealing)).await;
+            site.machine.run_by(&[]);
+            finished.map_err(|error| site.explained(error))
+        }
+        Err(error) => Err(error),
+    };
+    let finished = hooks::after(kept, &site.machine, &scripts, finished).await;
     site.close().await;
     finished
 }
 
 /// Gives up on `work` as soon as the run is to stop.
-async fn until_stopped<T>(kept: &Kept, work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+pub(super) async fn until_stopped<T>(
+    kept: &Kept,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
     tokio::select! {
         biased;
         () = kept.stop.cancelled() => Err(RunError::Stopped),
@@ -256,11 +277,22 @@ async fn store(
     let log = kept.log.clone();
     let mut source = until_stopped(kept, async { Ok(dump.start(machine, move |line| log.line(line)).await?) }).await?;
     kept.log.line(format!("dump of {name} started"));
-    let bytes = source.take_bytes()?;
-    let put = |part: Part| put_everywhere(targets, &uploads, part);
-    let piped = pipe(bytes, form, &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
-    let remark = |line| kept.log.line(line);
-    let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail, remark).await?) }).await?;
+    let group = source.group();
+    let received = async {
+        let bytes = limits::Limited::new(source.take_bytes()?, kept.limits.clone());
+        let put = |part: Part| put_everywhere(kept, targets, &uploads, part);
+        let piped = pipe(bytes, form, &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
+        let remark = |line| kept.log.line(line);
+        let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail, remark).await?) }).await?;
+        Ok::<_, RunError>((piped, source_errors))
+    };
+    let (piped, source_errors) = match received.await {
+        Ok(received) => received,
+        Err(error) => {
+            machine.kill(&group).await;
+            return Err(error);
+        }
+    };
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
     kept.log.line(format!("to be stored: {} bytes, SHA-256 {}", piped.stored_bytes, piped.stored_sha256));
     until_stopped(kept, complete(kept, targets, &uploads, &piped)).await?;
@@ -274,11 +306,12 @@ async fn store(
 type Uploads = [Option<Arc<Upload>>];
 
 /// Sends one part to every storage at once; the bytes are shared.
-async fn put_everywhere(targets: &Targets, uploads: &Uploads, part: Part) -> Result<(), RunError> {
+async fn put_everywhere(kept: &Kept, targets: &Targets, uploads: &Uploads, part: Part) -> Result<(), RunError> {
     let bytes = part.bytes.len();
-    let put = |place: usize, _| {
+    let put = |place: usize, target: Arc<Target>| {
         let (upload, part) = (uploads[place].clone(), part.clone());
         async move {
+            let _owing = kept.limits.owing(&target.storage.name);
             match upload {
                 Some(upload) => upload.put_part(&part).await,
                 None => Ok(()),
@@ -290,9 +323,10 @@ async fn put_everywhere(targets: &Targets, uploads: &Uploads, part: Part) -> Res
 
 /// Completes every object and reads back what the stores hold.
 async fn complete(kept: &Kept, targets: &Targets, uploads: &Uploads, piped: &Piped) -> Result<(), RunError> {
-    let complete = |place: usize, _| {
+    let complete = |place: usize, target: Arc<Target>| {
         let upload = uploads[place].clone();
         async move {
+            let _owing = kept.limits.owing(&target.storage.name);
             match upload {
                 Some(upload) => upload.complete(piped.stored_bytes, piped.crc64).await.map(Some),
                 None => Ok(None),
@@ -337,7 +371,10 @@ fn pipe_error(error: PipeError<RunError>) -> RunError {
     match error {
         PipeError::Put(error) => error,
         PipeError::Cancelled => RunError::Stopped,
-        PipeError::Read(error) => SourceError::Broken(format!("the dump could not be read: {error}")).into(),
+        PipeError::Read(error) => match Exceeded::of(&error) {
+            Some(exceeded) => exceeded.into(),
+            None => SourceError::Broken(format!("the dump could not be read: {error}")).into(),
+        },
         PipeError::Compress(error) => RunError::Internal(format!("the compressor failed: {error}")),
         PipeError::Lost => RunError::Internal(error.to_string()),
     }

@@ -5,12 +5,15 @@
 
 mod connect;
 mod execute;
+mod hooks;
 mod keeper;
+mod limits;
 mod log;
 mod manifest;
 mod targets;
 
 use holdfast_shared::domain::backup::{Backup, Failure, Outcome};
+use holdfast_shared::domain::hooks::Hook;
 use holdfast_shared::domain::login::Login;
 use holdfast_shared::domain::object_key::BackupDirectory;
 use holdfast_shared::domain::retry::Retry;
@@ -111,7 +114,7 @@ async fn not_stored(kept: &Kept, error: RunError) -> holdfast_shared::Result<boo
             kept.service.release(&kept.claim).await?;
             tracing::info!(backup = %id, "run given back");
         }
-        None => fail(kept, &error).await?,
+        Some(StopCause::Limit) | None => fail(kept, &error).await?,
     }
     Ok(false)
 }
@@ -141,6 +144,8 @@ impl RunError {
             Self::Source(_) => "source",
             Self::Storage { .. } => "storage",
             Self::Refused(_) => "config",
+            Self::PreScript(_) => Hook::Pre.field(),
+            Self::Limit(exceeded) => exceeded.kind(),
             Self::Service(_) | Self::Internal(_) => "internal",
             Self::Stopped => "stopped",
         }
@@ -150,7 +155,8 @@ impl RunError {
         match self {
             Self::Source(error) => error.retry(),
             Self::Storage { retry, .. } => *retry,
-            Self::Refused(_) => Retry::Never,
+            Self::Refused(_) | Self::PreScript(_) => Retry::Never,
+            Self::Limit(exceeded) => exceeded.retry(),
             Self::Service(_) | Self::Internal(_) | Self::Stopped => Retry::Later,
         }
     }
