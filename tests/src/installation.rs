@@ -61,10 +61,15 @@ pub struct Host {
 impl Host {
     /// Starts a host with an empty `site` folder.
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same with further lines of `sshd_config`.
+    pub async fn start_with(more: &str) -> Self {
         let dir = TempDir::new().unwrap();
         std::fs::create_dir(dir.path().join("sshd")).unwrap();
         std::fs::create_dir(dir.path().join("site")).unwrap();
-        let sshd = Sshd::start(&dir.path().join("sshd")).await.unwrap();
+        let sshd = Sshd::start_with(&dir.path().join("sshd"), more).await.unwrap();
         let user = sshd.user().to_owned();
         Self { sshd, user, dir }
     }
@@ -269,7 +274,12 @@ impl Installation {
 
     /// The only file of a completed backup, downloaded by its link.
     pub async fn download(&self, backup: &Value) -> bytes::Bytes {
-        let link = backup["files"][0]["url"].as_str().unwrap_or_else(|| panic!("no file: {backup}"));
+        self.download_nth(backup, 0).await
+    }
+
+    /// A file of a completed backup by its place, downloaded by its link.
+    pub async fn download_nth(&self, backup: &Value, place: usize) -> bytes::Bytes {
+        let link = backup["files"][place]["url"].as_str().unwrap_or_else(|| panic!("no file: {backup}"));
         self.api.download(link).await.expect(200).body
     }
 }

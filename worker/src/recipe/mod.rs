@@ -4,6 +4,8 @@
 //! started, read to its end, and judged by its own [`Judge`].
 
 pub mod files;
+pub mod laravel_forge;
+pub mod mysql;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,7 +51,9 @@ impl SourceError {
 pub fn check_built(job: &Job) -> Result<(), SourceError> {
     match (&job.recipe, &job.compute) {
         (_, Compute::Serverless { .. }) => Err(not_built("a job without a server")),
-        (Recipe::FileBackups(_), Compute::Server { .. }) => Ok(()),
+        (Recipe::FileBackups(_) | Recipe::LaravelForgeBackups(_) | Recipe::MysqlBackups(_), Compute::Server { .. }) => {
+            Ok(())
+        }
         (other, Compute::Server { .. }) => Err(not_built(other.slug())),
     }
 }
@@ -81,6 +85,8 @@ impl Asked<'_> {
 pub async fn plan(asked: &Asked<'_>) -> Result<Vec<Dump>, SourceError> {
     match &asked.job.recipe {
         Recipe::FileBackups(config) => files::plan(asked.machine, config).await,
+        Recipe::LaravelForgeBackups(config) => laravel_forge::plan(asked.machine, config).await,
+        Recipe::MysqlBackups(config) => mysql::plan(asked, config).await,
         other => Err(not_built(other.slug())),
     }
 }
@@ -105,6 +111,8 @@ pub trait Judge: fmt::Debug + Send {
 pub struct Dump {
     /// The file's name without what compression and encryption add to it, such as `shop.sql`.
     pub name: FileName,
+    /// What the log tells of it before it starts.
+    pub notes: Vec<String>,
     command: RemoteCommand,
     judge: Box<dyn Judge>,
 }
@@ -112,7 +120,14 @@ pub struct Dump {
 impl Dump {
     /// What a command prints, judged by `judge`.
     pub fn of_command(name: FileName, command: RemoteCommand, judge: impl Judge + 'static) -> Self {
-        Self { name, command, judge: Box::new(judge) }
+        Self { name, notes: Vec::new(), command, judge: Box::new(judge) }
+    }
+
+    /// Adds to what the log tells of it.
+    #[must_use]
+    pub fn noting(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
     }
 
     /// Starts it. What it prints as errors is told to `on_line` too, as it comes.

@@ -231,6 +231,7 @@ async fn store(
     let level = kept.claim.job.recipe.compression_level();
     let name = if level == 0 { dump.name.clone() } else { dump.name.and("zst") };
     let uploads = until_stopped(kept, start_uploads(kept, buckets, &name, stored)).await?;
+    dump.notes.iter().for_each(|note| kept.log.line(note));
     let log = kept.log.clone();
     let mut source = until_stopped(kept, async { Ok(dump.start(machine, move |line| log.line(line)).await?) }).await?;
     kept.log.line(format!("dump of {name} started"));
