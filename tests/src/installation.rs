@@ -61,7 +61,12 @@ pub struct Host {
 impl Host {
     /// Starts a host with an empty `site` folder.
     pub async fn start() -> Self {
-        Self::start_in(TempDir::new().unwrap(), "").await
+        Self::start_with("").await
+    }
+
+    /// The same with further lines of `sshd_config`.
+    pub async fn start_with(more: &str) -> Self {
+        Self::start_in(TempDir::new().unwrap(), more).await
     }
 
     /// A host on which programs are looked for in its own `bin` first, and nowhere else if `only` is true.
@@ -294,7 +299,12 @@ impl Installation {
 
     /// The only file of a completed backup, downloaded by its link.
     pub async fn download(&self, backup: &Value) -> bytes::Bytes {
-        let link = backup["files"][0]["url"].as_str().unwrap_or_else(|| panic!("no file: {backup}"));
+        self.download_nth(backup, 0).await
+    }
+
+    /// A file of a completed backup by its place, downloaded by its link.
+    pub async fn download_nth(&self, backup: &Value, place: usize) -> bytes::Bytes {
+        let link = backup["files"][place]["url"].as_str().unwrap_or_else(|| panic!("no file: {backup}"));
         self.api.download(link).await.expect(200).body
     }
 }

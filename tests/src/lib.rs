@@ -7,6 +7,7 @@ pub mod http;
 pub mod injections;
 pub mod installation;
 pub mod leftovers;
+pub mod mariadb;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -8,7 +8,7 @@ use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::sealed::Sealed;
 use holdfast_tests::installation::{Host, id};
-use holdfast_tests::{Installation, Setup, leftovers};
+use holdfast_tests::{Installation, Setup};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -277,33 +277,6 @@ fn assert_no_file_holds(folder: &Path, needle: &[u8], files: &mut usize) {
             assert!(!found, "{} holds a secret", entry.path().display());
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_worker_cannot_do_yet_fails_at_once_and_for_good() {
-    let installation = Installation::start().await;
-    let host = Host::start().await;
-    installation.add_server(&host).await;
-    let refused = async |job: Value, what: &str| {
-        let made = make(&installation, job).await;
-        let backup = installation.run(made["id"].as_str().unwrap()).await;
-        let message = format!("{what} is not carried out by this version yet");
-        assert_eq!(backup["status"], "failed", "{backup}");
-        assert_eq!(backup["failure"], json!({"kind": "source", "message": message}));
-        assert_eq!((&backup["attempt"], &backup["files"]), (&json!(1), &json!([])));
-        let ending = format!("failed: {message}; trying again would not help");
-        installation.log_when(backup["id"].as_str().unwrap(), |log| log.contains(&ending)).await;
-    };
-    for (number, slug, config) in configs() {
-        if [8, 28].contains(&number) {
-            refused(job(slug, &config), slug).await;
-        }
-        if number == 28 {
-            refused(serverless(slug, &config), slug).await;
-        }
-    }
-    leftovers::assert_none(&installation).await;
-    assert_eq!(leftovers::objects(&installation).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,9 @@
 
 mod complaints;
 pub mod files;
+pub mod laravel_forge;
 pub mod mongodb;
+pub mod mysql;
 pub mod postgresql;
 pub mod redis;
 pub mod sqlite;
@@ -53,19 +55,6 @@ impl SourceError {
             Self::Service(_) | Self::Broken(_) => Retry::Later,
         }
     }
-}
-
-/// What keeps this version from carrying out a job: told before anything is connected to or stored.
-pub fn check_built(job: &Job) -> Result<(), SourceError> {
-    match &job.recipe {
-        other @ (Recipe::LaravelForgeBackups(_) | Recipe::MysqlBackups(_)) => Err(not_built(other.slug())),
-        _ => Ok(()),
-    }
-}
-
-/// Trying again does not help: only another version does.
-fn not_built(what: &str) -> SourceError {
-    SourceError::Refused(format!("{what} is not carried out by this version yet"))
 }
 
 /// What a recipe is carried out with.
@@ -132,7 +121,8 @@ pub async fn plan(asked: &Asked<'_>) -> Result<Vec<Dump>, SourceError> {
         Recipe::PostgresqlBackups(config) => postgresql::plan(asked, config).await,
         Recipe::RedisBackups(config) => redis::plan(asked, config).await,
         Recipe::SqliteBackups(config) => sqlite::plan(config),
-        other => Err(not_built(other.slug())),
+        Recipe::LaravelForgeBackups(config) => laravel_forge::plan(asked.machine, config).await,
+        Recipe::MysqlBackups(config) => mysql::plan(asked, config).await,
     }
 }
 
@@ -176,6 +166,8 @@ pub trait Judge: fmt::Debug + Send {
 pub struct Dump {
     /// The file's name without what compression and encryption add to it, such as `shop.sql`.
     pub name: FileName,
+    /// What the log tells of it before it starts.
+    pub notes: Vec<String>,
     origin: Origin,
     judge: Box<dyn Judge>,
 }
@@ -200,7 +192,7 @@ impl fmt::Debug for Origin {
 impl Dump {
     /// What a command prints, judged by `judge`.
     pub fn of_command(name: FileName, command: RemoteCommand, judge: impl Judge + 'static) -> Self {
-        Self { name, origin: Origin::Command(command), judge: Box::new(judge) }
+        Self { name, notes: Vec::new(), origin: Origin::Command(command), judge: Box::new(judge) }
     }
 
     /// What the worker reads by itself, judged by `judge`, which hears nothing and is told of exit 0. A read that fails
@@ -210,7 +202,14 @@ impl Dump {
         bytes: impl AsyncRead + Send + Unpin + 'static,
         judge: impl Judge + 'static,
     ) -> Self {
-        Self { name, origin: Origin::Bytes(Box::new(bytes)), judge: Box::new(judge) }
+        Self { name, notes: Vec::new(), origin: Origin::Bytes(Box::new(bytes)), judge: Box::new(judge) }
+    }
+
+    /// Adds to what the log tells of it.
+    #[must_use]
+    pub fn noting(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
     }
 
     /// Starts it. What it prints as errors is told to `on_line` too, as it comes.

@@ -21,7 +21,7 @@ use super::manifest;
 use super::targets::{COMPLETE_LAG, Target, Targets};
 use super::{hooks, limits};
 use crate::pipeline::{Form, PipeError, Piped, Recipients, pipe};
-use crate::recipe::{Asked, Dump, SourceError, SourceErrors, check_built, plan};
+use crate::recipe::{Asked, Dump, SourceError, SourceErrors, plan};
 use crate::remote::{Machine, RemoteError};
 
 /// How long a worker that is stopping may spend on deleting what it stored; the next attempt deletes the rest.
@@ -111,7 +111,6 @@ impl Sealing {
 
 /// Runs the attempt of `kept`. When it fails, whatever reason there is, nothing of it stays behind that could be deleted.
 pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
-    check_built(&kept.claim.job)?;
     let sealing = sealing(kept).await?;
     let targets = until_stopped(kept, open_targets(kept)).await?;
     until_stopped(kept, sweep_earlier(kept, &targets)).await?;
@@ -274,6 +273,7 @@ async fn store(
         async move { target.objects.start_upload(key).await.map(Arc::new) }
     };
     let uploads = until_stopped(kept, targets.everywhere(start)).await?;
+    dump.notes.iter().for_each(|note| kept.log.line(note));
     let log = kept.log.clone();
     let mut source = until_stopped(kept, async { Ok(dump.start(machine, move |line| log.line(line)).await?) }).await?;
     kept.log.line(format!("dump of {name} started"));
