@@ -187,8 +187,10 @@ impl Recipe {
         recipe.config_mut().read(&mut reader);
         let (mut faults, secrets) = reader.finish();
         let draft = RecipeDraft { recipe, secrets };
+        // A recipe that cannot do without a server is refused as a whole, not for what it would need there.
+        let from_afar = serverless && self.definition().serverless;
         for (field, value) in draft.recipe.settings() {
-            let needed = field.need == Need::Always || (serverless && field.need == Need::Serverless);
+            let needed = field.need == Need::Always || (from_afar && field.need == Need::Serverless);
             if needed && draft.lacks(field, &value) && !faults.contains(field.key) {
                 let help = field.help;
                 let message = match field.need {
