@@ -3,22 +3,25 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::io;
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use holdfast_shared::clock::{SharedClock, SystemClock};
 use holdfast_shared::domain::address::AllowedNetworks;
 use holdfast_shared::domain::login::{Host, HostKey, HostKeySource, Login, LoginName};
 use holdfast_shared::domain::recipe::FilesConfig;
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::Secret;
-use holdfast_shared::guard::Guard;
+use holdfast_shared::guard::{Guard, Resolve};
 use holdfast_worker::recipe::{Source, SourceError, files};
-use holdfast_worker::remote::{Machine, RemoteCommand, RemoteError, Session};
+use holdfast_worker::remote::{Machine, RemoteCommand, RemoteError, Session, forwards};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
@@ -190,6 +193,76 @@ async fn a_refused_login_is_permanent_and_silence_is_not() {
     }
 }
 
+/// Answers the same addresses for every name.
+#[derive(Debug)]
+struct Addresses(&'static [&'static str]);
+
+impl Resolve for Addresses {
+    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async { Ok(self.0.iter().map(|address| address.parse().unwrap()).collect()) })
+    }
+}
+
+fn guard_at(allowed: &str, addresses: &'static [&'static str]) -> Guard {
+    Guard::with_resolver(allowed.parse().unwrap(), Arc::new(Addresses(addresses)))
+}
+
+/// A listener that lets connections in, keeps them and says nothing; it counts them.
+fn silent_at(address: &str, port: u16) -> Arc<AtomicUsize> {
+    let listener = TcpListener::bind((address, port)).unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counter = seen.clone();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            kept.push(stream);
+        }
+    });
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_reached_at_the_first_of_its_addresses_that_answers() {
+    let sshd = Sshd::start();
+    let named = |host_key| Login { host: Host::parse("two.example").unwrap(), ..sshd.login(host_key) };
+    // Nobody listens at the first two; IPv6 may not even be there.
+    let dual = guard_at("127.0.0.0/8,::1/128", &["::1", "127.0.0.2", "127.0.0.1"]);
+    for host_key in [Some(sshd.key("host_ed25519")), None] {
+        let session = Session::open(&named(host_key.clone()), &sshd.client_key(), &dual, &clock()).await.unwrap();
+        assert_eq!(session.host_key().fingerprint, sshd.key("host_ed25519").fingerprint);
+        session.close().await;
+        forwards(&named(Some(sshd.key("host_ed25519"))), &sshd.client_key(), &dual, &clock()).await.unwrap();
+    }
+    // What answers and is another machine is told; what answers nothing is passed over within its share of the time.
+    let pinned = named(Some(sshd.key("other")));
+    let changed = Session::open(&pinned, &sshd.client_key(), &dual, &clock()).await.unwrap_err();
+    assert!(matches!(changed, RemoteError::HostKeyChanged { .. }), "{changed}");
+    let silent = silent_at("127.0.0.3", sshd.port);
+    let slow =
+        guard_at("127.0.0.0/8,::1/128", &["127.0.0.3", "127.0.0.2", "::1", "127.0.0.4", "127.0.0.5", "127.0.0.1"]);
+    let started = Instant::now();
+    let session = Session::open(&named(Some(sshd.key("host_ed25519"))), &sshd.client_key(), &slow, &clock()).await;
+    session.unwrap().close().await;
+    assert!(silent.load(Ordering::SeqCst) == 1 && started.elapsed() < Duration::from_secs(15));
+    let nowhere = guard_at("127.0.0.0/8,::1/128", &["::1", "127.0.0.2"]);
+    let error = Session::open(&named(None), &sshd.client_key(), &nowhere, &clock()).await.unwrap_err();
+    assert_eq!((error.retry(), error.step()), (Retry::Later, "connect"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_of_which_one_address_is_forbidden_is_not_reached_at_any() {
+    let sshd = Sshd::start();
+    let login = Login { host: Host::parse("two.example").unwrap(), ..sshd.login(Some(sshd.key("host_ed25519"))) };
+    let seen = silent_at("127.0.0.2", sshd.port);
+    for addresses in [&["127.0.0.2", "127.0.0.1"], &["127.0.0.1", "127.0.0.2"]] {
+        let guard = guard_at("127.0.0.1/32", addresses);
+        let refused = Session::open(&login, &sshd.client_key(), &guard, &clock()).await.unwrap_err();
+        assert!(matches!(refused, RemoteError::Guarded(_)), "{refused}");
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_get_their_words_unchanged_and_tell_their_end() {
     let sshd = Sshd::start();
@@ -243,7 +316,7 @@ async fn dump(machine: &Machine, config: &FilesConfig) -> (Vec<u8>, Result<Vec<S
     let mut tar = Vec::new();
     source.take_bytes().unwrap().read_to_end(&mut tar).await.unwrap();
     let tail = tar[tar.len().saturating_sub(4_096)..].to_vec();
-    (tar, source.finish(&tail).await)
+    (tar, source.finish(&tail, drop).await)
 }
 
 /// Names that have broken backups before.
@@ -329,7 +402,7 @@ async fn a_dump_that_is_cut_off_fails() {
     stdout.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
     sshd.kill_sessions();
     tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await.unwrap();
-    let error = source.finish(&[7; 4_096]).await.unwrap_err();
+    let error = source.finish(&[7; 4_096], drop).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Later, "{error}");
     machine.close().await;
 }

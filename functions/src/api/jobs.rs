@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::aws::table::{JobFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
+use holdfast_shared::domain::compression::CompressionMethod;
 use holdfast_shared::domain::hooks::Hook;
 use holdfast_shared::domain::job::{Compute, Job, JobInput};
 use holdfast_shared::domain::recipe::Recipe;
@@ -24,8 +25,8 @@ use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::operation::also_post;
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::schema::{
-    self, Member, Schema, anything, id, integer, integer_in, line, map_of, named, object, optional, or_null, required,
-    secret_mark, text, time, uuid,
+    self, Member, Schema, anything, boolean, id, integer, integer_in, line, map_of, named, object, one_of, optional,
+    or_null, required, secret_mark, text, time, uuid,
 };
 use crate::http::timestamp::parse_time;
 use crate::http::{Answer, Body, Caller, Fields, IfMatch, Operation, Params, Query, etag, rfc3339};
@@ -137,7 +138,13 @@ fn members(demanded: fn(&'static str, Schema) -> Member, schedule: Vec<Member>) 
         demanded("compute", compute),
         demanded("storage", storages_schema()),
         optional("schedules", schema::list(object(schedule))),
+        optional("compression", one_of(&CompressionMethod::NAMES).described("at the level in config")),
         optional("encryption_key_id", or_null(id()).described("the public key to encrypt to; null takes it away")),
+        optional(
+            "encryption_key_ids",
+            or_null(schema::list(id())).described("several public keys to encrypt to, any of which opens the backups"),
+        ),
+        optional("accept_key_loss", boolean().described("required to be true where encryption_key_ids names one key")),
         optional("proxy_id", or_null(id()).described("the jump host to go through; null takes it away")),
         optional("manual_retention", retention::manual_schema(optional)),
         optional("limits", limits::sent()),
@@ -184,7 +191,9 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("compute_type", text()),
         required("compute", compute),
         required("config", map_of(setting)),
-        required("encryption_key_id", or_null(id())),
+        required("compression", one_of(&CompressionMethod::NAMES)),
+        required("encryption_key_id", or_null(id().described("the first of encryption_key_ids"))),
+        required("encryption_key_ids", schema::list(id())),
         required("proxy_id", or_null(id())),
         required("manual_retention", retention::manual_schema(required)),
         required("limits", limits::shown()),
@@ -392,7 +401,9 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
         "compute_type": job.compute.kind(),
         "compute": compute(detail),
         "config": config(&job.recipe),
-        "encryption_key_id": job.encryption_key_id,
+        "compression": job.compression,
+        "encryption_key_id": job.encryption_key_ids.first(),
+        "encryption_key_ids": job.encryption_key_ids,
         "proxy_id": job.proxy_id,
         "manual_retention": job.manual_retention,
         "limits": job.limits,

@@ -77,10 +77,10 @@ fn with_members(mut operation: Operation) -> Operation {
 fn described(setting: &Setting) -> Schema {
     let kinds = StreamKind::ALL.into_iter().zip(StreamKind::NAMES).filter(|(kind, _)| kind.has(setting.name));
     let kinds: Vec<_> = kinds.map(|(_, name)| name).collect();
-    let words = format!("{} for {}", if setting.is_required { "required" } else { "optional" }, kinds.join(", "));
-    match setting.is_secret {
-        true => secret(MAX_SETTING_CHARS).described(&words),
-        false => line(MAX_SETTING_CHARS).described(&words),
+    let form = if setting.is_secret { secret(MAX_SETTING_CHARS) } else { line(MAX_SETTING_CHARS) };
+    match setting.is_required {
+        true => form.described(&format!("required for {}", kinds.join(", "))),
+        false => or_null(form).described(&format!("optional for {}; null takes it away", kinds.join(", "))),
     }
 }
 
@@ -193,9 +193,12 @@ fn read_new(service: &Service, mut fields: Fields<'_>) -> Result<NewNotification
 }
 
 fn read_edit(service: &Service, mut fields: Fields<'_>, kind: StreamKind) -> Result<NotificationStreamEdit> {
+    let optional = kind.settings().iter().filter(|setting| !setting.is_required).map(|setting| setting.name);
+    let cleared = optional.filter(|name| fields.is_null(name)).collect();
     let edit = NotificationStreamEdit {
         name: fields.optional_text("name", MAX_NAME_CHARS),
         settings: read_settings(service, &mut fields, Some(kind), true),
+        cleared,
         events: read_events(&mut fields),
         enabled: fields.optional_boolean("enabled"),
     };

@@ -60,6 +60,12 @@ impl<'a> Fields<'a> {
         self.find(name).1.is_some()
     }
 
+    /// Whether the client sent the member as `null`: for what an edit can take away.
+    pub fn is_null(&mut self, name: &str) -> bool {
+        self.asked.insert(name.to_owned());
+        self.members.get(name).is_some_and(Value::is_null)
+    }
+
     /// Text of at most `max_chars` characters, without control characters.
     pub fn required_text(&mut self, name: &str, max_chars: usize) -> Option<String> {
         self.required(name, |text| line(text, max_chars))

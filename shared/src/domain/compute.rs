@@ -49,6 +49,11 @@ impl Compute {
         }
     }
 
+    /// Whether our own worker connects to the source.
+    pub fn is_serverless(&self) -> bool {
+        self.server_id().is_none()
+    }
+
     /// Reads `{type, server_id}` or `{type, region}`. Without a type it is a server's; a member of the other type is
     /// passed over.
     pub(super) fn read(fields: &mut FieldReader, value: Option<&Value>) -> Option<Self> {

@@ -6,6 +6,7 @@ pub mod address;
 pub mod audit_event;
 pub mod backup;
 pub mod check;
+pub mod compression;
 pub mod compute;
 pub mod cron;
 pub mod crontab;

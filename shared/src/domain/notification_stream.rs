@@ -200,6 +200,8 @@ pub struct NotificationStreamEdit {
     pub name: Option<String>,
     /// The settings that change.
     pub settings: SettingValues,
+    /// The settings that go: only those that its kind can do without.
+    pub cleared: Vec<&'static str>,
     /// What is told.
     pub events: Option<Vec<StreamEvent>>,
     /// Whether anything is told.

@@ -18,6 +18,9 @@ use super::account::AccountId;
 /// The first segment of every key, so that a bucket can hold other things too.
 const ROOT: &str = "holdfast";
 
+/// The name of the file that tells of a backup's files; no file of a backup has it.
+pub const MANIFEST: &str = "manifest.json";
+
 /// The longest file name, in characters.
 const MAX_FILE_NAME_CHARS: usize = 128;
 
@@ -288,6 +291,51 @@ mod tests {
         }
     }
 
+    /// What somebody could try to have in a key: ways out, encoded ones, look-alikes, and some of our own pieces.
+    fn hostile_piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("..".to_owned()),
+            "[.%/\\\\]{1,6}",
+            "(%2e|%2E|%252e|%2f|%5c|%00|\\.|/){1,6}",
+            "[a-z0-9]{1,8}",
+            "[․‥．／∕⁄\u{200b}\u{2028}\0 ]{1,4}",
+            "\\PC{0,12}",
+        ]
+    }
+
+    /// A key of ours in which some segments, or parts of them, are something else.
+    fn hostile_text() -> impl Strategy<Value = String> {
+        let pieces = proptest::collection::vec((any::<proptest::sample::Index>(), hostile_piece(), 0..4_u8), 0..3);
+        (any_key(), pieces).prop_map(|(key, pieces)| {
+            let mut segments: Vec<String> = key.to_string().split('/').map(str::to_owned).collect();
+            for (place, piece, way) in pieces {
+                let place = place.index(segments.len());
+                match way {
+                    0 => segments[place] = piece,
+                    1 => segments[place].push_str(&piece),
+                    2 => segments[place].insert_str(0, &piece),
+                    _ => segments.insert(place, piece),
+                }
+            }
+            segments.join("/")
+        })
+    }
+
+    /// Asserts that nothing in a key leads out of its account's prefix, however often it is decoded on its way.
+    fn assert_below_prefix(key: &ObjectKey) -> Result<(), TestCaseError> {
+        let prefix = prefix_of_account(&key.directory.account);
+        let mut text = key.to_string();
+        for _ in 0..4 {
+            prop_assert!(text.starts_with(&prefix), "{}", text);
+            let is_step = |segment: &str| ["", ".", ".."].contains(&segment);
+            prop_assert!(!text.split(['/', '\\']).any(is_step), "{}", text);
+            prop_assert!(!text.contains(|one: char| one.is_control() || !one.is_ascii()), "{}", text);
+            text = percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        }
+        prop_assert_eq!(text, key.to_string());
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn what_is_written_reads_back(key in any_key()) {
@@ -299,6 +347,28 @@ mod tests {
         fn no_attempt_lies_below_another(key in any_key(), other in any::<u32>()) {
             let below = key.to_string().starts_with(&key.directory().prefix_of_attempt(other));
             prop_assert_eq!(below, other == key.attempt());
+        }
+
+        #[test]
+        fn whatever_is_read_lies_below_its_account_also_for_who_decodes_it_again(text in hostile_text()) {
+            if let Some(key) = ObjectKey::parse(&text) {
+                assert_below_prefix(&key)?;
+                prop_assert_eq!(key.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn whatever_is_made_lies_below_its_account(
+            key in any_key(),
+            account in hostile_piece(),
+            file in hostile_piece(),
+            attempt in any::<u32>(),
+        ) {
+            // What is no id or no name makes no key.
+            let account = AccountId::parse(&account).unwrap_or(key.directory.account.clone());
+            let file = FileName::new(file).unwrap_or(key.file.clone());
+            let made = BackupDirectory { account, ..key.directory }.object(attempt, file);
+            assert_below_prefix(&made)?;
         }
 
         #[test]

@@ -11,6 +11,7 @@ use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::hooks::Hooks;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
+use crate::domain::recipe::Reached;
 use crate::domain::revision::Expected;
 use crate::domain::schedule::Schedule;
 use crate::domain::server::Server;
@@ -59,7 +60,8 @@ impl Service {
             compute,
             storages,
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
-            encryption_key_id: change.encryption_key_id.flatten(),
+            compression: change.compression.unwrap_or_default(),
+            encryption_key_ids: change.encryption_keys.unwrap_or_default().into_iter().map(|(_, id)| id).collect(),
             proxy_id: change.proxy_id.flatten(),
             manual_retention: change.manual_retention.unwrap_or_default(),
             limits: change.limits.unwrap_or_default(),
@@ -146,6 +148,7 @@ impl Service {
                 None => seen.schedules.clone(),
             };
             let storages = change.storages_by_priority();
+            let encryption_keys = change.encryption_keys.map(|keys| keys.into_iter().map(|(_, id)| id).collect());
             let recipe = match change.recipe {
                 Some(recipe) => self.sealed_recipe(account, id, recipe)?,
                 None => seen.recipe.clone(),
@@ -156,7 +159,8 @@ impl Service {
                 compute: change.compute.unwrap_or_else(|| seen.compute.clone()),
                 storages: storages.unwrap_or_else(|| seen.storages.clone()),
                 schedules,
-                encryption_key_id: change.encryption_key_id.unwrap_or(seen.encryption_key_id),
+                compression: change.compression.unwrap_or(seen.compression),
+                encryption_key_ids: encryption_keys.unwrap_or_else(|| seen.encryption_key_ids.clone()),
                 proxy_id: change.proxy_id.unwrap_or(seen.proxy_id),
                 manual_retention: change.manual_retention.unwrap_or(seen.manual_retention),
                 limits: change.limits.unwrap_or(seen.limits),
@@ -291,8 +295,8 @@ impl Service {
         for (index, storage) in change.storages.iter().flatten() {
             named.push((format!("storage.{index}.storage_id"), "storage", keys::storage(account, storage.storage_id)));
         }
-        if let Some(Some(id)) = change.encryption_key_id {
-            named.push(("encryption_key_id".to_owned(), "encryption key", keys::encryption_key(account, id)));
+        for (field, id) in change.encryption_keys.iter().flatten() {
+            named.push((field.clone(), "encryption key", keys::encryption_key(account, *id)));
         }
         if let Some(Some(id)) = change.proxy_id {
             named.push(("proxy_id".to_owned(), "proxy", keys::proxy(account, id)));
@@ -301,8 +305,22 @@ impl Service {
         for (field, what, _) in named.into_iter().filter(|(.., key)| !found.has(key)) {
             change.faults.push(field, format!("names no {what} of this account"));
         }
+        for (field, reached) in &change.reached {
+            if let Err(message) = self.may_be_reached(reached) {
+                change.faults.push(field, message);
+            }
+        }
         let faults: FieldErrors = std::mem::take(&mut change.faults);
         Ok(faults.check(change)?)
+    }
+
+    /// Whether a worker may connect there by itself; the error is the field's message.
+    fn may_be_reached(&self, reached: &Reached) -> std::result::Result<(), String> {
+        let guard = &self.aws.outside.guard;
+        match reached {
+            Reached::Host(host) => guard.host(host).map(drop),
+            Reached::Url(url) => guard.url(url.expose()).map(drop),
+        }
     }
 
     /// The schedules, with a number for each new one.

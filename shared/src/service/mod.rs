@@ -8,6 +8,7 @@ mod audit_events;
 mod backups;
 mod checks;
 mod conflict;
+mod copies;
 mod crontab_servers;
 mod crontabs;
 mod downloads;

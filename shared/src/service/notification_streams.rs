@@ -81,7 +81,12 @@ impl Service {
                 revision: seen.revision + 1,
                 ..seen.clone()
             };
-            let next = self.with_settings(account, next, &edit.settings)?;
+            let mut next = self.with_settings(account, next, &edit.settings)?;
+            let can_go = |name: &str| next.kind.settings().iter().any(|own| own.name == name && !own.is_required);
+            for name in edit.cleared.iter().filter(|name| can_go(name)) {
+                next.secrets.remove(*name);
+                next.settings.remove(*name);
+            }
             if self.aws.table.update_notification_stream(account, &seen, &next).await?.is_yes() {
                 return Ok(next);
             }

@@ -96,3 +96,49 @@ async fn a_name_that_leads_inside_is_never_connected_to() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(seen.load(Ordering::SeqCst), 0, "somebody connected");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_job_without_a_server_connects_to_is_refused_in_its_field() {
+    let installation = closed().await;
+    let api = &installation.api;
+    let server = json!({"name": "x", "host": "8.8.8.8", "user": "root", "ssh_key": 1});
+    api.post("/v1/servers", server).await.expect(201);
+    let job = |compute: &Value, recipe: &str, field: &str, value: &str| {
+        json!({"name": "x", "recipe": recipe, "config": { field: value }, "compute": compute,
+            "storage": [{"storage_id": 1}]})
+    };
+    let (alone, on_server) = (json!({"type": "ss_serverless", "region": "EU"}), json!({"server_id": 1}));
+    let sources = [
+        ("mysql-backups", "mysql_host"),
+        ("postgresql-backups", "postgresql_host"),
+        ("redis-backups", "redis_host"),
+        ("url-backups", "url"),
+    ];
+    for (recipe, field) in sources {
+        let named = format!("config.{field}");
+        for host in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "100.64.0.1"] {
+            let value = match (field, host.contains(':')) {
+                ("url", true) => format!("https://[{host}]/dump"),
+                ("url", false) => format!("https://{host}/dump"),
+                _ => host.to_owned(),
+            };
+            let refused = api.post("/v1/jobs", job(&alone, recipe, field, &value)).await.expect(422).json();
+            let told: Vec<_> = refused["errors"].as_object().unwrap().keys().collect();
+            assert_eq!(told, [&named], "{recipe} {host}: {refused}");
+            // There it is the server that connects.
+            let made = api.post("/v1/jobs", job(&on_server, recipe, field, &value)).await.expect(201).data();
+            if field != "url" {
+                let path = format!("/v1/jobs/{}", made["id"].as_str().unwrap());
+                let left = api.patch(&path, json!({"compute": alone})).await.expect(422).json();
+                assert!(left["errors"][&named].is_array(), "{recipe} {host}: {left}");
+            }
+        }
+        let outside = if field == "url" { "https://8.8.8.8/dump" } else { "8.8.8.8" };
+        let made = api.post("/v1/jobs", job(&alone, recipe, field, outside)).await.expect(201).data();
+        let path = format!("/v1/jobs/{}", made["id"].as_str().unwrap());
+        let inside = outside.replace("8.8.8.8", "10.0.0.1");
+        let moved = api.patch(&path, json!({"config": { field: inside }})).await.expect(422).json();
+        assert!(moved["errors"][&named].is_array(), "{recipe}: {moved}");
+        api.patch(&path, json!({"name": "other"})).await.expect(204);
+    }
+}

@@ -1,7 +1,8 @@
 //! Limits: how often, how long, how large, and what browsers are told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,10 +12,10 @@ use holdfast_shared::clock::Clock;
 use holdfast_shared::config::Config;
 use holdfast_shared::service::Service;
 use holdfast_tests::proxy::{Harm, Proxy};
-use holdfast_tests::{Installation, Setup};
+use holdfast_tests::{Answer, Installation, Setup};
 use http::{Method, Request};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 /// A clock that stands still until it is moved, so that no window ends by itself.
@@ -227,4 +228,137 @@ async fn every_answer_tells_browsers_to_be_careful() {
     let preflight = api.request(Method::OPTIONS, "/v1/account").header("origin", "https://panel.example");
     let preflight = api.send(preflight.header("access-control-request-method", "GET"), Bytes::new()).await.expect(405);
     assert_eq!(preflight.header("access-control-allow-origin"), "");
+}
+
+/// Asserts the status, and that the answer is what every failure is documented to be.
+fn assert_failure(answer: &Answer, status: u16) {
+    let body = answer.clone().expect(status).json();
+    assert_eq!(answer.header("content-type"), "application/json", "{status}");
+    assert!(!answer.header("x-request-id").is_empty(), "{status}");
+    let members: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{status}: {body}");
+    if status != 422 {
+        assert_eq!(members, ["message"], "{status}: {body}");
+    } else {
+        assert_eq!(members, ["errors", "message"], "{body}");
+        let fields = body["errors"].as_object().unwrap();
+        let is_told =
+            |told: &Value| told.as_array().is_some_and(|told| !told.is_empty() && told.iter().all(Value::is_string));
+        assert!(!fields.is_empty() && fields.values().all(is_told), "{body}");
+    }
+    let wanted = match status {
+        401 => "www-authenticate",
+        405 => "allow",
+        429 | 503 => "retry-after",
+        _ => "x-request-id",
+    };
+    assert!(!answer.header(wanted).is_empty(), "{status} without {wanted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failure_comes_in_the_one_shape() {
+    let is_down = Arc::new(AtomicBool::new(false));
+    let down = is_down.clone();
+    let proxy =
+        Proxy::start(move |_, _| if down.load(Ordering::SeqCst) { Harm::Unavailable } else { Harm::None }).await;
+    let setup = Setup { no_worker: true, table_proxy: Some(proxy), ..Setup::default() };
+    let installation = Installation::start_with(setup).await;
+    let api = &installation.api;
+    let typed = |kind: &str| api.request(Method::POST, "/v1/ssh-keys").header("content-type", kind);
+    let (_, reader) = installation
+        .service()
+        .create_token(&installation.account(), "reader", vec!["read-jobs".to_owned()])
+        .await
+        .unwrap();
+    let reader = api.with_token(reader.expose());
+    api.post("/v1/ssh-keys", json!({"name": "key"})).await.expect(201);
+    let server = json!({"name": "x", "host": "10.0.0.1", "user": "root", "ssh_key": 1});
+    api.post("/v1/servers", server).await.expect(201);
+    let outdated = api.request(Method::PATCH, "/v1/servers/1").header("if-match", "\"7\"");
+    let outdated = outdated.header("content-type", "application/json");
+    let failures = [
+        (400, api.send(typed("application/json"), Bytes::from_static(b"{")).await),
+        (401, api.with_token("").get("/v1/jobs").await),
+        (403, reader.get("/v1/servers").await),
+        (404, api.get("/nowhere").await),
+        (404, api.get("/v1/servers/99").await),
+        (405, api.send(api.request(Method::PUT, "/v1/jobs"), Bytes::new()).await),
+        (406, api.send(api.request(Method::GET, "/v1/jobs").header("accept", "text/html"), Bytes::new()).await),
+        (409, api.delete("/v1/ssh-keys/1").await),
+        (412, api.send(outdated, Bytes::from_static(b"{\"name\": \"y\"}")).await),
+        (413, api.send(typed("application/json"), Bytes::from(vec![b' '; (1 << 20) + 1])).await),
+        (414, api.get(&format!("/v1/jobs?x={}", "a".repeat(8 << 10))).await),
+        (415, api.send(typed("text/csv"), Bytes::from_static(b"name")).await),
+        (422, api.post("/v1/servers", json!({"port": 0})).await),
+        (431, api.send(api.request(Method::GET, "/v1/jobs").header("x-a", "a".repeat(17_000)), Bytes::new()).await),
+    ];
+    for (status, answer) in failures {
+        assert_failure(&answer, status);
+    }
+    let text = installation.stack.token().expose();
+    let guesser = api.with_token(&format!("{}{}", &text[..text.len() - 4], "aaaa"));
+    let mut answer = guesser.get("/v1/account").await;
+    for _ in 0..200 {
+        if answer.status == 401 {
+            answer = guesser.get("/v1/account").await;
+        }
+    }
+    assert_failure(&answer, 429);
+    is_down.store(true, Ordering::SeqCst);
+    assert_failure(&api.get("/v1/jobs").await, 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_just_within_the_limits_is_read() {
+    let installation = Installation::start_with(Setup { no_worker: true, ..Setup::default() }).await;
+    let api = &installation.api;
+    let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+    let wide = |members: usize| Value::from_iter((0..members).map(|n| (format!("f{n}"), json!(1)))).to_string();
+    let named = |bytes: usize| json!({"n".repeat(bytes): 1}).to_string();
+    let bodies = [(nested(32), nested(33)), (wide(100), wide(101)), (named(255), named(256))];
+    // What can be read is refused for its fields, and names them; what cannot, as a whole.
+    for (within, beyond) in bodies {
+        for (body, status) in [(within, 422), (beyond, 400)] {
+            let request = api.request(Method::POST, "/v1/ssh-keys").header("content-type", "application/json");
+            assert_failure(&api.send(request, Bytes::from(body)).await, status);
+        }
+    }
+    let forms = [(100, 422), (101, 400)];
+    for (fields, status) in forms {
+        let form: Vec<_> = (0..fields).map(|n| format!("f{n}=1")).collect();
+        assert_failure(&api.form("/v1/ssh-keys", &form.join("&")).await, status);
+    }
+    let url = |bytes: usize| format!("/v1/jobs?host={}", "a".repeat(bytes - "/v1/jobs?host=".len()));
+    assert_failure(&api.get(&url(8 << 10)).await, 422);
+    assert_failure(&api.get(&url((8 << 10) + 1)).await, 414);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_trickles_in_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let installation = Installation::start_with(Setup { no_worker: true, ..Setup::default() }).await;
+    let address = installation.api.base_url().strip_prefix("http://").unwrap().to_owned();
+    let head = format!(
+        "POST /v1/ssh-keys HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: 1000000\r\n\r\n",
+        installation.api.token()
+    );
+    let (mut reader, mut writer) = tokio::net::TcpStream::connect(&address).await.unwrap().into_split();
+    let trickle = async {
+        writer.write_all(head.as_bytes()).await.unwrap();
+        // A byte now and then keeps it alive for as long as nobody looks at the whole.
+        while writer.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut answer = Vec::new();
+    let answered = async { tokio::time::timeout(Duration::from_secs(60), reader.read_to_end(&mut answer)).await };
+    tokio::select! {
+        () = trickle => unreachable!(),
+        // It may be that the connection is reset behind the answer.
+        read = answered => drop(read.expect("it is still waited for")),
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("{\"message\":\"the body did not"), "{answer}");
 }

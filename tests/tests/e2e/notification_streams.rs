@@ -104,6 +104,17 @@ async fn secrets_are_sealed_and_kept_unless_others_are_sent() {
     assert_eq!((secret("url").await, secret("secret").await), (url.clone(), key.clone()));
     api.patch("/v1/notification-streams/7", json!({"url": "https://example.com/canary"})).await.expect(200);
     assert_eq!((secret("url").await == url, secret("secret").await == key), (false, true));
+    // Null takes away what the type can do without, and nothing else.
+    let cleared =
+        api.patch("/v1/notification-streams/7", json!({"url": null, "secret": null})).await.expect(200).data();
+    assert_eq!((&cleared["url"], &cleared["secret"]), (&json!("**set**"), &json!("**not set**")));
+    let item = table.item("#NOTIFICATION_STREAMS", "000000000007").await;
+    assert_eq!(item["secrets"].as_m().unwrap().keys().collect::<Vec<_>>(), ["url"]);
+    assert_eq!(api.get("/v1/notification-streams/7").await.expect(200).data(), cleared);
+    let none = api.patch("/v1/notification-streams/7", json!({"secret": null})).await.expect(200).data();
+    assert_eq!(none["secret"], "**not set**");
+    let again = api.patch("/v1/notification-streams/7", json!({"secret": "canary"})).await.expect(200).data();
+    assert_eq!(again["secret"], "**set**");
     let dump = format!("{:?}", table.items().await);
     assert!(dump.contains("NOTIFICATION_STREAMS") && !dump.contains("canary"), "a secret lies open in the table");
     for path in [PATH, "/v1/audit-events?page_size=100"] {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use holdfast_functions::http::operation::Access;
 use holdfast_tests::{Installation, Setup};
 use http::Method;
 use serde_json::Value;
@@ -115,6 +116,35 @@ fn every_route_is_called_by_a_test() {
     assert!(routes.len() > 30, "routes are no longer where this test reads them: {routes:?}");
     let untested: Vec<_> = routes.iter().filter(|route| !calls.iter().any(|call| route.is_called_by(call))).collect();
     assert!(untested.is_empty(), "no test calls {untested:#?}");
+}
+
+/// The rows of the README's table: calls of one path that need and do the same stand in one row.
+fn rows() -> Vec<String> {
+    let mut rows: Vec<(Vec<String>, String)> = Vec::new();
+    for call in holdfast_functions::api::operations().into_iter().map(|operation| operation.call) {
+        let needs = match call.access {
+            Access::Open => "no token".to_owned(),
+            Access::AnyToken => "any token".to_owned(),
+            Access::Needs(ability) => format!("`{ability}`"),
+        };
+        let rest = format!("`{}` | {needs} | {} |", call.path, call.summary);
+        match rows.iter_mut().find(|(_, other)| *other == rest) {
+            Some((methods, _)) => methods.push(call.method.to_string()),
+            None => rows.push((vec![call.method.to_string()], rest)),
+        }
+    }
+    let ticket = "`/v1/downloads/{ticket}` | no token: the ticket | Get a file by a link that lives an hour |";
+    rows.push((vec!["GET".to_owned()], ticket.to_owned()));
+    rows.into_iter().map(|(methods, rest)| format!("| {} | {rest}", methods.join(", "))).collect()
+}
+
+#[test]
+fn the_readme_has_a_row_for_every_call() {
+    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    let (_, table) =
+        readme.split_once("| call | path | needs | what it does |\n|---|---|---|---|\n").expect("no table");
+    let table: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(table, rows(), "the table has to be\n{}", rows().join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

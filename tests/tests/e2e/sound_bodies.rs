@@ -103,6 +103,7 @@ impl World {
             "name": name, "recipe_id": 1001, "config": {"url": format!("https://example.net/{CANARY}")},
             "compute": {"type": "ss_serverless", "region": "EU"}, "storage": self.storages(),
             "schedules": [schedule(name, json!({"frequency": 12, "frequency_mode": "hour"}))],
+            "compression": "gzip", "encryption_key_ids": [self.id("encryption-keys")], "accept_key_loss": true,
         })
     }
 }

@@ -4,14 +4,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use holdfast_shared::clock::SharedClock;
-use holdfast_shared::domain::login::Login;
+use holdfast_shared::domain::login::{HostKey, Login};
 use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::guard::Guard;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::target::{ALIAS, Target};
+use super::target::{self, ALIAS, Target};
 use super::{RemoteError, last_line, scan, session_folder, unreachable, write_files};
 
 /// For logging in and for the answer from behind.
@@ -29,8 +29,17 @@ pub async fn forwards(
     guard: &Guard,
     clock: &SharedClock,
 ) -> Result<(), RemoteError> {
-    let target = Target::of(login, guard).await?;
-    let host_key = scan::key_to_trust(&target, login.host_key.as_ref(), clock).await?;
+    let pinned = login.host_key.as_ref();
+    target::with_each(login, guard, |target| forwards_at(target, pinned, private_key, clock)).await
+}
+
+async fn forwards_at(
+    target: Target,
+    pinned: Option<&HostKey>,
+    private_key: &Secret,
+    clock: &SharedClock,
+) -> Result<(), RemoteError> {
+    let host_key = scan::key_to_trust(&target, pinned, clock).await?;
     let folder = session_folder().map_err(RemoteError::Local)?;
     let files = write_files(folder.path(), &target, &host_key, private_key).map_err(RemoteError::Local)?;
     let mut command = Command::new("ssh");

@@ -14,6 +14,9 @@ use super::target::Target;
 /// For the whole scan: name lookup and a connection per kind of key.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// For one of its connections, seconds.
+const SCAN_CONNECT_SECS: usize = 10;
+
 /// The key that the server must show: the pinned one, or on first use the best one that it has.
 ///
 /// Where only a fingerprint is pinned, the key behind it is looked for among those that the server shows. The connection
@@ -48,13 +51,13 @@ async fn scan(target: &Target, clock: &SharedClock) -> Result<Vec<HostKey>, Remo
     let mut command = Command::new("ssh-keyscan");
     command.args([
         "-T",
-        "10",
+        &target.connect_secs.min(SCAN_CONNECT_SECS).to_string(),
         "-t",
         "ed25519,ecdsa,rsa",
         "-p",
-        &target.port.to_string(),
+        &target.address.port().to_string(),
         "--",
-        &target.address.to_string(),
+        &target.address.ip().to_string(),
     ]);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = match timeout(SCAN_TIMEOUT, command.output()).await {

@@ -19,6 +19,8 @@ pub struct FieldDefinition {
     pub need: Need,
     /// Whether its value is sealed and never shown.
     pub secret: bool,
+    /// Whether a job without a server connects to what it names.
+    pub reached: bool,
 }
 
 /// How a form shows a field.
@@ -123,7 +125,7 @@ impl<'a> Setting<'a> {
 impl FieldDefinition {
     /// A field that a job can do without.
     pub(super) const fn new(kind: FieldKind, key: &'static str, label: &'static str, help: &'static str) -> Self {
-        Self { key, label, help, kind, need: Need::Never, secret: false }
+        Self { key, label, help, kind, need: Need::Never, secret: false, reached: false }
     }
 
     /// The same field, for jobs that cannot do without.
@@ -136,6 +138,11 @@ impl FieldDefinition {
         Self { secret: true, ..self }
     }
 
+    /// The same field, for what a job without a server connects to.
+    pub(super) const fn reached(self) -> Self {
+        Self { reached: true, ..self }
+    }
+
     /// A checkbox.
     pub(super) const fn checkbox(key: &'static str, label: &'static str, help: &'static str) -> Self {
         Self::new(FieldKind::Checkbox, key, label, help)
@@ -144,7 +151,7 @@ impl FieldDefinition {
     /// The host of a database.
     pub(super) const fn host(key: &'static str, label: &'static str) -> Self {
         let help = "a host name or address; empty: the server itself";
-        Self::new(FieldKind::Text, key, label, help).needed(Need::Serverless)
+        Self::new(FieldKind::Text, key, label, help).needed(Need::Serverless).reached()
     }
 
     /// The port of a database.
@@ -173,12 +180,12 @@ pub(super) const COMPRESSION_LEVEL: FieldDefinition = FieldDefinition::new(
     FieldKind::Number,
     "compression_level",
     "Compression Level",
-    "1 (fastest) to 19 (smallest); 0 stores the dump as it is",
+    "1 (fastest) to 19 (smallest), for gzip to 9; 0 stores the dump as it is",
 );
 
 /// Whether the dump tool runs with all rights.
 pub(super) const USE_SUDO: FieldDefinition =
     FieldDefinition::checkbox("use_sudo", "Run using Sudo?", "the login must be allowed to, without a password");
 
-/// zstd's level unless a job says otherwise.
+/// The level unless a job says otherwise.
 pub(super) const DEFAULT_COMPRESSION_LEVEL: u8 = 6;

@@ -235,10 +235,37 @@ impl RecipeDraft {
         Ok(self.recipe)
     }
 
+    /// See [`Recipe::compression_level`].
+    pub fn compression_level(&self) -> u8 {
+        self.recipe.compression_level()
+    }
+
+    /// What a worker would connect to by itself, without a server: hosts, and URLs that are new here. One that is sealed
+    /// already was seen when it came.
+    pub fn reached(&self) -> Vec<(&'static str, Reached)> {
+        let hosts = self.recipe.settings().into_iter().filter(|(field, _)| field.reached);
+        let hosts = hosts.filter_map(|(field, value)| match value {
+            Setting::Text(host) if !host.is_empty() => Some((field.key, Reached::Host(host.into_owned()))),
+            _ => None,
+        });
+        let is_reached = |key: &str| self.recipe.definition().fields.iter().any(|one| one.key == key && one.reached);
+        let urls = self.secrets.iter().filter(|(key, _)| is_reached(key));
+        hosts.chain(urls.map(|(key, url)| (*key, Reached::Url(url.clone())))).collect()
+    }
+
     /// Whether a field holds nothing, not even a secret that is still to be sealed.
     fn lacks(&self, field: &FieldDefinition, value: &Setting<'_>) -> bool {
         value.is_empty() && !self.secrets.iter().any(|(key, _)| *key == field.key)
     }
+}
+
+/// What a worker would connect to by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reached {
+    /// A host name or an address.
+    Host(String),
+    /// The host of a URL, which can hold credentials.
+    Url(Secret),
 }
 
 #[cfg(test)]

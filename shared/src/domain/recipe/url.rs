@@ -33,7 +33,8 @@ pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
     fields: &[
         FieldDefinition::new(FieldKind::Text, "url", "Download URL", "an http or https URL; without a scheme https")
             .needed(Need::Always)
-            .sealed(),
+            .sealed()
+            .reached(),
         FieldDefinition::checkbox("use_compression", "Compress Download?", "compresses before storing"),
         COMPRESSION_LEVEL,
     ],
