@@ -193,14 +193,13 @@ async fn scripts_take_an_ability_of_their_own() {
 
     let shown = writer.get(&path).await.expect(200);
     assert_eq!((&shown.data()["pre_script"], &shown.data()["post_script"]), (&json!("**set**"), &json!("**not set**")));
-    let scripts = format!("/v1/jobs/{job}/scripts");
-    assert_eq!(writer.get(&scripts).await.expect(403).json()["message"], lacks);
-    let texts = scripter.get(&scripts).await.expect(200).data();
+    assert_eq!(writer.get(&format!("/v1/jobs/{job}/scripts")).await.expect(403).json()["message"], lacks);
+    let texts = scripter.get(&format!("/v1/jobs/{job}/scripts")).await.expect(200).data();
     assert_eq!(texts, json!({"pre_script": "echo canary-4711", "post_script": null}));
     let made = scripter.post("/v1/jobs", body).await.expect(201).data();
     assert_eq!(made["post_script"], "**set**");
     scripter.patch(&path, json!({"pre_script": null, "post_script": "a\r\nb"})).await.expect(204);
-    let texts = scripter.get(&scripts).await.expect(200).data();
+    let texts = scripter.get(&format!("/v1/jobs/{job}/scripts")).await.expect(200).data();
     assert_eq!(texts, json!({"pre_script": null, "post_script": "a\nb"}));
 
     // A copy has its own, sealed for it.
