@@ -66,7 +66,24 @@ impl Host {
 
     /// The same with further lines of `sshd_config`.
     pub async fn start_with(more: &str) -> Self {
+        Self::start_in(TempDir::new().unwrap(), more).await
+    }
+
+    /// A host on which programs are looked for in its own `bin` first, and nowhere else if `only` is true.
+    pub async fn start_with_programs(programs: &[(&str, &str)], only: bool) -> Self {
         let dir = TempDir::new().unwrap();
+        let bin = dir.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        for (name, script) in programs {
+            std::fs::write(bin.join(name), script).unwrap();
+            open_to_all(&bin.join(name), 0o755);
+        }
+        let others = if only { "" } else { ":/usr/local/bin:/usr/bin:/bin" };
+        let path = format!("SetEnv PATH={}{others}", bin.display());
+        Self::start_in(dir, &path).await
+    }
+
+    async fn start_in(dir: TempDir, more: &str) -> Self {
         std::fs::create_dir(dir.path().join("sshd")).unwrap();
         std::fs::create_dir(dir.path().join("site")).unwrap();
         let sshd = Sshd::start_with(&dir.path().join("sshd"), more).await.unwrap();
@@ -91,11 +108,7 @@ impl Host {
 
     /// Ends every session with SIGKILL; the server goes on.
     pub fn kill_sessions(&self) {
-        let listener = self.sshd.pid().expect("sshd has ended");
-        for session in children_of(listener) {
-            let pid = Pid::from_raw(session).unwrap();
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        kill_sessions_of(&self.sshd);
     }
 
     /// The folder to back up.
@@ -272,6 +285,18 @@ impl Installation {
         self.api.get(&format!("/v1/backups/{backup}/log")).await.expect(200).text()
     }
 
+    /// Every file of a backup, downloaded by its link and unpacked with stock `zstd`, in their order with their names.
+    pub async fn unpacked(&self, backup: &Value) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        for file in backup["files"].as_array().unwrap_or_else(|| panic!("no files: {backup}")) {
+            let stored = self.api.download(file["url"].as_str().unwrap()).await.expect(200).body;
+            let name = file["name"].as_str().unwrap();
+            let plain = name.strip_suffix(".zst").unwrap_or_else(|| panic!("{name} is not compressed"));
+            files.push((plain.to_owned(), crate::tree::pipe("zstd", &["-dc"], &stored)));
+        }
+        files
+    }
+
     /// The only file of a completed backup, downloaded by its link.
     pub async fn download(&self, backup: &Value) -> bytes::Bytes {
         self.download_nth(backup, 0).await
@@ -281,6 +306,15 @@ impl Installation {
     pub async fn download_nth(&self, backup: &Value, place: usize) -> bytes::Bytes {
         let link = backup["files"][place]["url"].as_str().unwrap_or_else(|| panic!("no file: {backup}"));
         self.api.download(link).await.expect(200).body
+    }
+}
+
+/// Ends every session of a server with SIGKILL; the server goes on.
+pub fn kill_sessions_of(sshd: &Sshd) {
+    let listener = sshd.pid().expect("sshd has ended");
+    for session in processes_below(listener) {
+        let pid = Pid::from_raw(session).unwrap();
+        let _ = kill_process(pid, Signal::KILL);
     }
 }
 
@@ -306,9 +340,9 @@ fn open_to_all(path: &Path, mode: u32) {
 }
 
 /// Processes whose parent is `pid`, and theirs.
-fn children_of(pid: u32) -> Vec<i32> {
+pub fn processes_below(pid: u32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let own: Vec<u32> = children.split_whitespace().map(|child| child.parse().unwrap()).collect();
-    let below = own.iter().flat_map(|child| children_of(*child)).collect::<Vec<_>>();
+    let below = own.iter().flat_map(|child| processes_below(*child)).collect::<Vec<_>>();
     own.into_iter().map(|child| i32::try_from(child).unwrap()).chain(below).collect()
 }

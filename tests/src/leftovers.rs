@@ -1,6 +1,7 @@
 //! What nothing may leave behind: objects that no record names, uploads, leases, messages.
 
-use holdfast_shared::domain::object_key::prefix_of_account;
+use holdfast_shared::domain::backup::Backup;
+use holdfast_shared::domain::object_key::{MANIFEST, prefix_of_account};
 use serde_json::Value;
 
 use crate::{Installation, eventually};
@@ -21,8 +22,10 @@ pub async fn assert_none(installation: &Installation) {
 
 /// Asserts that exactly the objects that backups name exist, and that no upload is open.
 pub async fn assert_only_named_objects(installation: &Installation) {
-    let objects = objects(installation).await;
-    let named = named_keys(installation).await;
+    let mut objects = objects(installation).await;
+    let (named, manifests) = named_keys(installation).await;
+    // Backups that a test has made up have none.
+    objects.retain(|key| !manifests.contains(key));
     assert_eq!(objects, named, "objects in the bucket, and objects that a backup names");
     assert_eq!(uploads(installation).await, Vec::<String>::new(), "uploads that nobody completed or aborted");
 }
@@ -67,23 +70,27 @@ async fn bucket(installation: &Installation) -> holdfast_shared::aws::Objects {
     service.objects(&account, &storage).unwrap()
 }
 
-/// Keys that the records of all backups name, sorted.
-async fn named_keys(installation: &Installation) -> Vec<String> {
+/// Keys of the files that the records of all backups name, sorted, and those of the manifests beside them.
+async fn named_keys(installation: &Installation) -> (Vec<String>, Vec<String>) {
     let jobs = installation.api.get("/v1/jobs?page_size=100").await.expect(200).data();
-    let mut keys = Vec::new();
+    let (mut keys, mut manifests) = (Vec::new(), Vec::new());
     for job in jobs.as_array().unwrap() {
         let job = job["id"].as_str().unwrap();
         let backups = installation.api.get(&format!("/v1/jobs/{job}/backups?page_size=100")).await.expect(200).data();
         for backup in backups.as_array().unwrap() {
-            keys.extend(keys_of(installation, job, backup).await);
+            let record = record_of(installation, job, backup).await;
+            let own = record.copies.iter().filter(|copy| copy.storage_id == 1);
+            keys.extend(own.flat_map(|copy| copy.keys.clone()));
+            if record.status.is_stored() {
+                manifests.push(format!("{}{MANIFEST}", record.directory().prefix_of_attempt(record.attempt)));
+            }
         }
     }
     keys.sort();
-    keys
+    (keys, manifests)
 }
 
-async fn keys_of(installation: &Installation, job: &str, backup: &Value) -> Vec<String> {
+async fn record_of(installation: &Installation, job: &str, backup: &Value) -> Backup {
     let (job, backup) = (job.parse().unwrap(), backup["id"].as_str().unwrap().parse().unwrap());
-    let record = installation.service().backup_record(&installation.account(), job, backup).await.unwrap().unwrap();
-    record.copies.into_iter().flat_map(|copy| copy.keys).collect()
+    installation.service().backup_record(&installation.account(), job, backup).await.unwrap().unwrap()
 }

@@ -8,8 +8,11 @@ pub mod injections;
 pub mod installation;
 pub mod leftovers;
 pub mod mariadb;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod redis;
+pub mod secrecy;
 pub mod table;
 pub mod tree;
 

@@ -24,6 +24,8 @@ pub enum Harm {
     Unavailable,
     /// It is answered as DynamoDB answers when there is too much to do, without being passed on.
     Throttled,
+    /// It is answered 403 as by a store that knows no right to it, without being passed on.
+    Refused,
     /// Its connection is cut without an answer, and it is not passed on.
     Reset,
     /// It is passed on, and its answer is lost: the connection is cut.
@@ -96,6 +98,7 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         Harm::Unavailable => fault(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
         Harm::Full => fault(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Harm::Throttled => throttled(),
+        Harm::Refused => fault(StatusCode::FORBIDDEN, "AccessDenied"),
         Harm::Reset => cut(),
         Harm::None => forward(&inner, request).await,
         Harm::Hold => {

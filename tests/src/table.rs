@@ -85,6 +85,12 @@ impl RawTable {
     pub async fn put(&self, item: Item) {
         self.client.put_item().table_name(&self.name).set_item(Some(item)).send().await.unwrap();
     }
+
+    /// Deletes an item.
+    pub async fn delete(&self, item: &Item) {
+        let delete = self.client.delete_item().table_name(&self.name);
+        delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
+    }
 }
 
 /// A value as text, members in order.

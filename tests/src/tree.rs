@@ -49,15 +49,26 @@ pub fn entries(top: &Path) -> BTreeMap<OsString, Entry> {
 
 /// Unpacks a `.tar.zst` as a person would: `zstd -dc | tar -x`.
 pub fn unpack(archive: &[u8]) -> TempDir {
-    let plain = pipe("zstd", &["-dc"], archive);
+    unpack_tar(&pipe("zstd", &["-dc"], archive))
+}
+
+fn unpack_tar(plain: &[u8]) -> TempDir {
     let dir = TempDir::new().unwrap();
-    pipe("tar", &["-xf", "-", "-C", dir.path().to_str().unwrap()], &plain);
+    pipe("tar", &["-xf", "-", "-C", dir.path().to_str().unwrap()], plain);
     dir
 }
 
 /// Asserts that what was stored of `site` is what stands there now.
 pub fn assert_same(archive: &[u8], site: &Path) {
-    let unpacked = unpack(archive);
+    assert_same_tree(&unpack(archive), site);
+}
+
+/// The same of a tar that is not compressed.
+pub fn assert_same_tar(plain: &[u8], site: &Path) {
+    assert_same_tree(&unpack_tar(plain), site);
+}
+
+fn assert_same_tree(unpacked: &TempDir, site: &Path) {
     let below = unpacked.path().join(site.strip_prefix("/").unwrap());
     let (stored, original) = (entries(&below), entries(site));
     let names = |tree: &BTreeMap<OsString, Entry>| tree.keys().cloned().collect::<Vec<_>>();
@@ -82,7 +93,8 @@ pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+/// What a program prints that is fed `input`; panics unless it succeeds.
+pub fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();

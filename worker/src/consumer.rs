@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::delete::{self, Deletion};
-use crate::{check, remote, run};
+use crate::{check, copy, remote, run};
 
 /// How many tasks run at once unless told otherwise: as many as two cores compress.
 pub const DEFAULT_SLOTS: u32 = 2;
@@ -185,6 +185,7 @@ async fn handle(service: &Service, task: Task, shutdown: &CancellationToken) -> 
                 check::check_storage(service, &account, storage, check).await?;
             }
             Task::SweepBackup { account, job, backup } => delete::sweep_backup(service, &account, job, backup).await?,
+            Task::CopyBackup { account, job, backup } => copy::copy_backup(service, &account, job, backup).await?,
             Task::SweepStorage { account, storage } => delete::sweep_storage(service, &account, storage).await?,
             Task::DeleteJob { account, job } => {
                 if delete::delete_job(service, &account, job).await? == Deletion::Wait {

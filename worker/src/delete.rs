@@ -43,11 +43,10 @@ impl Deletion {
 pub async fn sweep_backup(service: &Service, account: &AccountId, job: Uuid, backup: Uuid) -> Result<()> {
     // Without a record its job is being deleted, and its objects with it.
     let Some(backup) = service.backup_record(account, job, backup).await? else { return Ok(()) };
-    let named = |key: &str| backup.copies.iter().any(|copy| copy.keys.iter().any(|named| named == key));
     let under_way = |key: &ObjectKey| {
         key.attempt() > backup.attempt || (key.attempt() == backup.attempt && !backup.status.has_ended())
     };
-    let keep = |key: &str| named(key) || ObjectKey::parse(key).is_none_or(|key| under_way(&key));
+    let keep = |key: &str| ObjectKey::parse(key).is_none_or(|key| backup.names(&key) || under_way(&key));
     let record = match service.job(account, job).await {
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
         record => record?,
@@ -67,11 +66,9 @@ pub async fn expire(service: &Service, account: &AccountId, job: Uuid) {
 
 async fn try_expire(service: &Service, account: &AccountId, job: Uuid) -> Result<()> {
     for backup in service.expire_backups(account, job).await? {
+        let prefix = directory_of(&backup).prefix_of_backup();
         for copy in &backup.copies {
-            let Some(objects) = bucket(service, account, copy.storage_id).await? else { continue };
-            for key in &copy.keys {
-                objects.delete(key).await.map_err(unavailable)?;
-            }
+            sweep(service, account, copy.storage_id, &prefix, |_| false).await?;
         }
         let _ = service.objects_deleted(&backup).await?;
     }

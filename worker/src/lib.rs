@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod consumer;
+pub mod copy;
 pub mod delete;
 pub mod pipeline;
 pub mod process;

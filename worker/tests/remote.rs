@@ -316,7 +316,7 @@ async fn dump(machine: &Machine, config: &FilesConfig) -> (Vec<u8>, Result<Vec<S
     let mut tar = Vec::new();
     source.take_bytes().unwrap().read_to_end(&mut tar).await.unwrap();
     let tail = tar[tar.len().saturating_sub(4_096)..].to_vec();
-    (tar, source.finish(&tail).await)
+    (tar, source.finish(&tail, drop).await)
 }
 
 /// Names that have broken backups before.
@@ -402,7 +402,7 @@ async fn a_dump_that_is_cut_off_fails() {
     stdout.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
     sshd.kill_sessions();
     tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await.unwrap();
-    let error = source.finish(&[7; 4_096]).await.unwrap_err();
+    let error = source.finish(&[7; 4_096], drop).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Later, "{error}");
     machine.close().await;
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::aws::table::{BackupFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
-use holdfast_shared::domain::backup::{Backup, File, Progress, Status};
+use holdfast_shared::domain::backup::{Backup, Copy, CopyStatus, File, Progress, Status};
 use holdfast_shared::domain::slot::Tags;
 use holdfast_shared::service::{BackupDetail, Idempotency, Listing, LogPosition, Service};
 use holdfast_shared::{Error, Result};
@@ -132,6 +132,14 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("plain_sha256", text()),
         required("stored_sha256", text()),
     ]);
+    let copy = object([
+        required("storage_id", id()),
+        required(
+            "status",
+            one_of(&CopyStatus::NAMES).described("a missing copy is made later, from one that is stored"),
+        ),
+        required("error", or_null(text())),
+    ]);
     let more = [
         required("number", integer()),
         required("name", text()),
@@ -148,7 +156,12 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("failure", anything()),
         required("skip_reason", anything()),
         required("source_errors", schema::list(text())),
-        required("encryption_key", or_null(text())),
+        required("encryption_key", or_null(text().described("the first of encryption_keys"))),
+        required(
+            "encryption_keys",
+            schema::list(text()).described("fingerprints of the keys whose private halves open the files, each alone"),
+        ),
+        required("copies", schema::list(copy)),
         required("files", schema::list(named("File"))),
     ];
     let backup = object(summary(boolean).into_iter().chain(more));
@@ -347,13 +360,19 @@ fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<Option<
         "failure": backup.failure,
         "skip_reason": backup.skip_reason,
         "source_errors": backup.source_errors,
-        "encryption_key": null,
+        "encryption_key": backup.encrypted_to.first(),
+        "encryption_keys": backup.encrypted_to,
+        "copies": backup.copies.iter().map(copy_view).collect::<Vec<_>>(),
         "files": files_view(backup, url_of)?,
     });
     if let (Value::Object(view), Value::Object(more)) = (&mut view, more) {
         view.extend(more);
     }
     Ok(view)
+}
+
+fn copy_view(copy: &Copy) -> Value {
+    json!({ "storage_id": copy.storage_id, "status": copy.status, "error": copy.error })
 }
 
 fn progress_view(progress: &Progress) -> Value {

@@ -5,6 +5,8 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::aws::table::{JobFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
+use holdfast_shared::domain::compression::CompressionMethod;
+use holdfast_shared::domain::hooks::Hook;
 use holdfast_shared::domain::job::{Compute, Job, JobInput};
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::schedule::Schedule;
@@ -18,13 +20,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answers::{data, one, page_of, paging};
-use super::{backups, schedules, servers};
+use super::{backups, limits, retention, schedules, scripts, servers};
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::operation::also_post;
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::schema::{
-    self, Member, Schema, anything, id, integer, integer_in, line, map_of, named, object, optional, or_null, required,
-    text, time, uuid,
+    self, Member, Schema, anything, boolean, id, integer, integer_in, line, map_of, named, object, one_of, optional,
+    or_null, required, secret_mark, text, time, uuid,
 };
 use crate::http::timestamp::parse_time;
 use crate::http::{Answer, Body, Caller, Fields, IfMatch, Operation, Params, Query, etag, rfc3339};
@@ -136,8 +138,21 @@ fn members(demanded: fn(&'static str, Schema) -> Member, schedule: Vec<Member>) 
         demanded("compute", compute),
         demanded("storage", storages_schema()),
         optional("schedules", schema::list(object(schedule))),
+        optional("compression", one_of(&CompressionMethod::NAMES).described("at the level in config")),
         optional("encryption_key_id", or_null(id()).described("the public key to encrypt to; null takes it away")),
+        optional(
+            "encryption_key_ids",
+            or_null(schema::list(id())).described("several public keys to encrypt to, any of which opens the backups"),
+        ),
+        optional("accept_key_loss", boolean().described("required to be true where encryption_key_ids names one key")),
         optional("proxy_id", or_null(id()).described("the jump host to go through; null takes it away")),
+        optional("manual_retention", retention::manual_schema(optional)),
+        optional("limits", limits::sent()),
+        optional(
+            "pre_script",
+            or_null(scripts::sent("runs on the server before each run, which fails where it fails")),
+        ),
+        optional("post_script", or_null(scripts::sent("runs on the server after each run, whatever came of it"))),
     ]
 }
 
@@ -176,8 +191,14 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("compute_type", text()),
         required("compute", compute),
         required("config", map_of(setting)),
-        required("encryption_key_id", or_null(id())),
+        required("compression", one_of(&CompressionMethod::NAMES)),
+        required("encryption_key_id", or_null(id().described("the first of encryption_key_ids"))),
+        required("encryption_key_ids", schema::list(id())),
         required("proxy_id", or_null(id())),
+        required("manual_retention", retention::manual_schema(required)),
+        required("limits", limits::shown()),
+        required("pre_script", secret_mark()),
+        required("post_script", secret_mark()),
         required("last_ran_at", or_null(time())),
         required("paused_at", or_null(time())),
         required("created_at", time()),
@@ -194,7 +215,7 @@ fn answer(service: &Service, detail: &JobDetail) -> impl IntoResponse + use<> {
 }
 
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let job = service.create_job(&caller.account, &input(body)?).await?;
+    let job = service.create_job(&caller.account, &input(&caller, body)?).await?;
     let detail = service.job_detail(job).await?;
     Ok((StatusCode::CREATED, answer(&service, &detail)))
 }
@@ -225,7 +246,7 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     body: Body,
 ) -> Answer<StatusCode> {
-    service.update_job(&caller.account, id, &input(body)?, &expected).await?;
+    service.update_job(&caller.account, id, &input(&caller, body)?, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -244,7 +265,7 @@ pub(super) async fn update_storage(
     }
     let mut others = body.0.0.clone();
     others.retain(|name, _| !matches!(name.as_str(), "storage" | "storages"));
-    let input = JobInput { storage: input(body)?.storage, others, ..JobInput::default() };
+    let input = JobInput { storage: input(&caller, body)?.storage, others, ..JobInput::default() };
     service.update_job(&caller.account, id, &input, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -355,10 +376,11 @@ pub(super) async fn next_runs(
     Ok(data(runs.into_iter().map(view).collect::<Vec<_>>()))
 }
 
-fn input(body: Body) -> Result<JobInput> {
+fn input(caller: &Caller, body: Body) -> Result<JobInput> {
     // Every member takes any value; only one that comes under two names cannot be read.
-    JobInput::deserialize(Value::Object(body.0.0))
-        .map_err(|_| Error::new(ErrorKind::Malformed, "storage and storages are the same field; send one of them"))
+    let input = JobInput::deserialize(Value::Object(body.0.0))
+        .map_err(|_| Error::new(ErrorKind::Malformed, "storage and storages are the same field; send one of them"))?;
+    Ok(JobInput { may_script: caller.token.may(Ability::Scripts), ..input })
 }
 
 fn filter(fields: &mut Fields<'_>) -> JobFilter {
@@ -379,8 +401,14 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
         "compute_type": job.compute.kind(),
         "compute": compute(detail),
         "config": config(&job.recipe),
-        "encryption_key_id": job.encryption_key_id,
+        "compression": job.compression,
+        "encryption_key_id": job.encryption_key_ids.first(),
+        "encryption_key_ids": job.encryption_key_ids,
         "proxy_id": job.proxy_id,
+        "manual_retention": job.manual_retention,
+        "limits": job.limits,
+        "pre_script": scripts::mark(job.hooks.get(Hook::Pre)),
+        "post_script": scripts::mark(job.hooks.get(Hook::Post)),
         "last_ran_at": job.last_ran_at.map(rfc3339),
         "paused_at": job.paused_at.map(rfc3339),
         "created_at": rfc3339(job.created_at),

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use holdfast_shared::Result;
 use holdfast_shared::domain::account::AccountId;
-use holdfast_shared::domain::login::{DEFAULT_PORT, HostKey, HostKeySource, Login, LoginEdit, LoginName};
+use holdfast_shared::domain::login::{DEFAULT_PORT, Host, HostKey, HostKeySource, Login, LoginEdit, LoginName};
 use holdfast_shared::domain::ssh_key::SshKey;
 use holdfast_shared::service::Service;
 use serde_json::{Value, json};
@@ -31,9 +30,28 @@ pub(super) fn aliased(fields: Fields<'_>) -> Fields<'_> {
     fields.alias("host", "ssh_host").alias("port", "ssh_port").alias("user", "ssh_user").alias("ssh_key", "ssh_key_id")
 }
 
+/// Whether a host has to be reached from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReachedFrom {
+    /// From here, where the guard lets us.
+    Here,
+    /// Maybe from a proxy, where addresses of an inner network are what they are on its own. Whoever connects without one
+    /// asks the guard.
+    Proxy,
+}
+
+impl ReachedFrom {
+    fn host(self, service: &Service, text: &str) -> Result<Host, String> {
+        match self {
+            Self::Here => service.aws.outside.guard.host(text),
+            Self::Proxy => Ok(Host::parse(text)?),
+        }
+    }
+}
+
 /// Reads how a new host is reached.
-pub(super) fn read_new(service: &Service, fields: &mut Fields<'_>) -> Option<Login> {
-    let host = fields.required("host", |text| service.aws.outside.guard.host(text));
+pub(super) fn read_new(service: &Service, from: ReachedFrom, fields: &mut Fields<'_>) -> Option<Login> {
+    let host = fields.required("host", |text| from.host(service, text));
     let port = read_port(fields).unwrap_or(DEFAULT_PORT);
     let user = fields.required("user", LoginName::parse);
     let ssh_key_id = fields.required_id("ssh_key");
@@ -42,9 +60,9 @@ pub(super) fn read_new(service: &Service, fields: &mut Fields<'_>) -> Option<Log
 }
 
 /// Reads what changes of how a host is reached.
-pub(super) fn read_edit(service: &Service, fields: &mut Fields<'_>) -> LoginEdit {
+pub(super) fn read_edit(service: &Service, from: ReachedFrom, fields: &mut Fields<'_>) -> LoginEdit {
     LoginEdit {
-        host: fields.optional("host", |text| service.aws.outside.guard.host(text)),
+        host: fields.optional("host", |text| from.host(service, text)),
         port: read_port(fields),
         user: fields.optional("user", LoginName::parse),
         ssh_key_id: fields.optional_id("ssh_key"),
@@ -53,7 +71,7 @@ pub(super) fn read_edit(service: &Service, fields: &mut Fields<'_>) -> LoginEdit
 }
 
 /// Reads the key that is accepted in place of the pinned one; `None` for whichever the next connection sees.
-pub(super) fn read_accepted(service: &Service, mut fields: Fields<'_>) -> Result<Option<HostKey>> {
+pub(super) fn read_accepted(service: &Service, mut fields: Fields<'_>) -> holdfast_shared::Result<Option<HostKey>> {
     let key = read_host_key(service, &mut fields, HostKeySource::Accepted);
     fields.finish(|| Some(key))
 }
@@ -77,7 +95,11 @@ pub(super) fn host_key_schema() -> Schema {
 }
 
 /// The SSH keys of a page's hosts, by id, each read once.
-pub(super) async fn keys_of(service: &Service, account: &AccountId, ids: Vec<u64>) -> Result<HashMap<u64, SshKey>> {
+pub(super) async fn keys_of(
+    service: &Service,
+    account: &AccountId,
+    ids: Vec<u64>,
+) -> holdfast_shared::Result<HashMap<u64, SshKey>> {
     let mut keys = HashMap::new();
     for id in ids {
         if let Entry::Vacant(place) = keys.entry(id) {

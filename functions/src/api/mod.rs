@@ -10,11 +10,14 @@ mod documentation;
 mod encryption_keys;
 mod health;
 mod jobs;
+mod limits;
 mod logins;
 mod notification_streams;
 mod proxies;
 mod recipes;
+mod retention;
 mod schedules;
+mod scripts;
 pub mod servers;
 pub mod ssh_keys;
 mod stacks;
@@ -46,6 +49,8 @@ pub fn operations() -> Vec<Operation> {
         recipes::operations(),
         jobs::operations(),
         schedules::operations(),
+        retention::operations(),
+        scripts::operations(),
         backups::operations(),
         audit_events::operations(),
         documentation::operations(),
@@ -70,6 +75,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         recipes::schemas(),
         jobs::schemas(),
         schedules::schemas(),
+        retention::schemas(),
         backups::schemas(),
         audit_events::schemas(),
     ];

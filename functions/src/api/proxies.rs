@@ -14,7 +14,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answers::{self, SORT_KEYS, data, one, page_of, paging};
-use super::{logins, ssh_keys};
+use super::logins::{self, ReachedFrom};
+use super::ssh_keys;
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::operation::also_post;
 use crate::http::paging::Paging;
@@ -180,12 +181,12 @@ pub(super) async fn accept_host_key(
 
 fn read_new(service: &Service, mut fields: Fields<'_>) -> Result<NewProxy> {
     let name = fields.required_text("name", MAX_NAME_CHARS);
-    let login = logins::read_new(service, &mut fields);
+    let login = logins::read_new(service, ReachedFrom::Here, &mut fields);
     fields.finish(|| Some(NewProxy { name: name?, login: login? }))
 }
 
 fn read_edit(service: &Service, mut fields: Fields<'_>) -> Result<ProxyEdit> {
     let name = fields.optional_text("name", MAX_NAME_CHARS);
-    let edit = ProxyEdit { name, login: logins::read_edit(service, &mut fields) };
+    let edit = ProxyEdit { name, login: logins::read_edit(service, ReachedFrom::Here, &mut fields) };
     fields.finish(|| Some(edit))
 }

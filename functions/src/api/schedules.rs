@@ -21,6 +21,9 @@ use crate::http::{Answer, Body, Caller, IfMatch, Operation, Params, rfc3339};
 /// How many of its next runs a schedule shows.
 const NEXT_RUNS: usize = 5;
 
+/// What a retention has numbers for.
+const CLASSES: [&str; 6] = ["hourly", "daily", "weekly", "monthly", "keep_last", "days"];
+
 /// Every call.
 pub(super) fn operations() -> Vec<Operation> {
     let update = also_post("/v1/jobs/{id}/schedules/{schedule}", update, |operation| {
@@ -37,7 +40,7 @@ pub(super) fn operations() -> Vec<Operation> {
 /// What a schedule is sent as.
 pub(super) fn members() -> Vec<Member> {
     let keep = || integer_in(0..=9_999);
-    let retention = ["hourly", "daily", "weekly", "monthly"].map(|class| optional(class, keep()));
+    let retention = CLASSES.map(|class| optional(class, keep()));
     vec![
         optional("schedule_name", line(255)),
         optional("cron", line(256).described("five fields; instead of frequency")),
@@ -50,13 +53,15 @@ pub(super) fn members() -> Vec<Member> {
         optional("retention_daily", keep()),
         optional("retention_weekly", keep()),
         optional("retention_monthly", keep()),
+        optional("retention_keep_last", keep().described("how many of the newest to keep, whatever their class")),
+        optional("retention_days", keep().described("for how many days to keep them, whatever their class")),
         optional("retention", object(retention).described("as answers show it; each retention_… goes before it")),
     ]
 }
 
 /// The forms of what its answers show.
 pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
-    let retention = ["hourly", "daily", "weekly", "monthly"].map(|tag| required(tag, integer()));
+    let retention = CLASSES.map(|class| required(class, integer()));
     let schedule = object([
         required("id", id()),
         required("schedule_name", text()),
@@ -108,6 +113,8 @@ pub(super) fn view(job: &Job, schedule: &Schedule, now: Timestamp) -> Value {
             "daily": retention.daily,
             "weekly": retention.weekly,
             "monthly": retention.monthly,
+            "keep_last": retention.keep_last,
+            "days": retention.days,
         },
         "next_runs": next_runs.into_iter().map(rfc3339).collect::<Vec<_>>(),
         "resource_type": "BackupJob",

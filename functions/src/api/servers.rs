@@ -14,7 +14,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answers::{self, SORT_KEYS, data, one, page_of, paging};
-use super::{logins, ssh_keys};
+use super::logins::{self, ReachedFrom};
+use super::ssh_keys;
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::operation::also_post;
 use crate::http::paging::Paging;
@@ -116,7 +117,8 @@ async fn answer(service: &Service, account: &AccountId, server: &Server) -> Resu
 }
 
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let new = read_new(&service, logins::aliased(body.fields()))?;
+    let from = from(&service, &caller.account).await?;
+    let new = read_new(&service, from, logins::aliased(body.fields()))?;
     let server = service.create_server(&caller.account, new).await?;
     Ok((StatusCode::CREATED, answer(&service, &caller.account, &server).await?))
 }
@@ -152,7 +154,8 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     body: Body,
 ) -> Answer<impl IntoResponse> {
-    let edit = read_edit(&service, logins::aliased(body.fields()))?;
+    let from = from(&service, &caller.account).await?;
+    let edit = read_edit(&service, from, logins::aliased(body.fields()))?;
     let server = service.update_server(&caller.account, id, edit, &expected).await?;
     Ok(answer(&service, &caller.account, &server).await?)
 }
@@ -188,17 +191,22 @@ pub(super) async fn accept_host_key(
     Ok(answer(&service, &caller.account, &server).await?)
 }
 
-fn read_new(service: &Service, mut fields: Fields<'_>) -> Result<NewServer> {
+/// Where servers of an account may be reached from: only one that has a proxy can have any on an inner network.
+async fn from(service: &Service, account: &AccountId) -> Result<ReachedFrom> {
+    Ok(if service.has_proxy(account).await? { ReachedFrom::Proxy } else { ReachedFrom::Here })
+}
+
+fn read_new(service: &Service, from: ReachedFrom, mut fields: Fields<'_>) -> Result<NewServer> {
     let name = fields.required_text("name", MAX_NAME_CHARS);
-    let login = logins::read_new(service, &mut fields);
+    let login = logins::read_new(service, from, &mut fields);
     let max_parallel = read_max_parallel(&mut fields).unwrap_or(DEFAULT_MAX_PARALLEL);
     fields.finish(|| Some(NewServer { name: name?, login: login?, max_parallel }))
 }
 
-fn read_edit(service: &Service, mut fields: Fields<'_>) -> Result<ServerEdit> {
+fn read_edit(service: &Service, from: ReachedFrom, mut fields: Fields<'_>) -> Result<ServerEdit> {
     let edit = ServerEdit {
         name: fields.optional_text("name", MAX_NAME_CHARS),
-        login: logins::read_edit(service, &mut fields),
+        login: logins::read_edit(service, from, &mut fields),
         max_parallel: read_max_parallel(&mut fields),
     };
     fields.finish(|| Some(edit))

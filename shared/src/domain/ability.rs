@@ -84,6 +84,8 @@ pub enum Ability {
     RunBackups,
     /// Get the bytes of backups: links to files are shown only to tokens that may.
     Download,
+    /// Set the scripts that run on a job's server before and after each run, and read them.
+    Scripts,
 }
 
 impl Ability {
@@ -92,7 +94,7 @@ impl Ability {
         let of_records = Resource::ALL.into_iter().flat_map(|resource| [Self::Read(resource), Self::Write(resource)]);
         // Nobody writes the record of what was done.
         let of_records = of_records.filter(|ability| *ability != Self::Write(Resource::AuditEvents));
-        of_records.chain([Self::RunBackups, Self::Download])
+        of_records.chain([Self::RunBackups, Self::Download, Self::Scripts])
     }
 
     /// Reads what Display wrote.
@@ -152,6 +154,7 @@ impl fmt::Display for Ability {
             Self::Write(resource) => write!(f, "write-{}", resource.as_str()),
             Self::RunBackups => f.write_str("run-backups"),
             Self::Download => f.write_str("download"),
+            Self::Scripts => f.write_str("scripts"),
         }
     }
 }
@@ -165,7 +168,7 @@ mod tests {
         for ability in Ability::all() {
             assert_eq!(Ability::parse(&ability.to_string()), Some(ability));
         }
-        assert_eq!(Ability::all().count(), 2 * Resource::ALL.len() + 1);
+        assert_eq!(Ability::all().count(), 2 * Resource::ALL.len() + 2);
         for unknown in ["", "*", "read-", "read-job", "write-audit-events", "Read-jobs"] {
             assert_eq!(Ability::parse(unknown), None, "{unknown}");
         }

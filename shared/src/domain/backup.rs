@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::account::AccountId;
-use super::object_key::BackupDirectory;
+use super::object_key::{BackupDirectory, MANIFEST, ObjectKey};
 use super::slot::Tags;
 
 /// How long a claim holds without a heartbeat, seconds.
@@ -31,7 +31,7 @@ pub enum Status {
     Running,
     /// Everything asked for is stored and was proved.
     Completed,
-    /// Stored and proved, but named parts of the source could not be read.
+    /// Stored and proved, but named parts of the source could not be read, or a storage misses its copy.
     CompletedWithErrors,
     /// Nothing is stored; `failure` tells why.
     Failed,
@@ -90,7 +90,9 @@ impl Status {
         match self {
             Self::Pending => matches!(next, Self::Running | Self::Skipped | Self::Cancelled | Self::Failed),
             Self::Running => !matches!(next, Self::Skipped | Self::Expired),
-            Self::Completed | Self::CompletedWithErrors => next == Self::Expired,
+            Self::Completed => next == Self::Expired,
+            // Once the last storage that missed its copy has it.
+            Self::CompletedWithErrors => matches!(next, Self::Completed | Self::Expired),
             Self::Failed | Self::Cancelled | Self::Skipped | Self::Expired => false,
         }
     }
@@ -162,6 +164,65 @@ pub struct Copy {
     pub storage_id: u64,
     /// Object keys, one per file and in the files' order.
     pub keys: Vec<String>,
+    /// Whether they are there.
+    #[serde(default)]
+    pub status: CopyStatus,
+    /// Why they are not.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// Whether a storage has its copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyStatus {
+    /// Every file was stored and read back.
+    #[default]
+    Stored,
+    /// It missed some; a worker copies them from a storage that has them, until it holds.
+    Missing,
+}
+
+impl CopyStatus {
+    /// The words on the wire.
+    pub const NAMES: [&str; 2] = ["stored", "missing"];
+}
+
+/// The longest error of a copy, bytes.
+const MAX_COPY_ERROR_BYTES: usize = 512;
+/// How soon a copy that is missing is tried again, minutes.
+const COPY_AGAIN_MINS: i64 = 15;
+
+impl Copy {
+    /// A copy that is there.
+    pub fn stored(storage_id: u64, keys: Vec<String>) -> Self {
+        Self { storage_id, keys, status: CopyStatus::Stored, error: None }
+    }
+
+    /// One that its storage missed.
+    pub fn missing(storage_id: u64, keys: Vec<String>, error: String) -> Self {
+        Self {
+            status: CopyStatus::Missing,
+            error: Some(clipped(error, MAX_COPY_ERROR_BYTES)),
+            ..Self::stored(storage_id, keys)
+        }
+    }
+
+    /// Whether it can be downloaded.
+    pub fn holds(&self) -> bool {
+        self.status == CopyStatus::Stored
+    }
+}
+
+/// What came of a try to make a copy that was missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyOutcome {
+    /// It is there, and proved.
+    Stored,
+    /// It is not, for this reason.
+    Failed(String),
+    /// Its storage was removed: nobody waits for it any more.
+    StorageGone,
 }
 
 /// What a successful run proved: written as one with the status.
@@ -175,6 +236,8 @@ pub struct Outcome {
     pub copies: Vec<Copy>,
     /// What could not be read, one line each; at most [`MAX_SOURCE_ERRORS`] of them.
     pub source_errors: Vec<String>,
+    /// See [`Backup::encrypted_to`].
+    pub encrypted_to: Vec<String>,
 }
 
 /// How many source errors a backup keeps; the log has them all.
@@ -227,7 +290,7 @@ pub struct Backup {
     /// When the holder last renewed its claim.
     #[serde(default)]
     pub heartbeat_at: Option<Timestamp>,
-    /// When its next attempt is due, while it waits for one.
+    /// When its next attempt is due, while it waits for one; once it is stored, when a missing copy is tried next.
     #[serde(default)]
     pub retry_at: Option<Timestamp>,
     /// Set when its owner asked to stop it; the holder sees it at its next heartbeat.
@@ -253,6 +316,10 @@ pub struct Backup {
     /// What could not be read.
     #[serde(default)]
     pub source_errors: Vec<String>,
+    /// Fingerprints of the public keys that its files are encrypted to: the private half of any opens them. Empty where
+    /// they are stored in the clear.
+    #[serde(default)]
+    pub encrypted_to: Vec<String>,
     /// Why it failed, or why its last attempt did.
     #[serde(default)]
     pub failure: Option<Failure>,
@@ -272,6 +339,37 @@ impl Backup {
     pub fn is_held(&self, now: Timestamp) -> bool {
         let until = |lease: Timestamp| lease + SignedDuration::from_secs(LEASE_GRACE_SECS);
         self.status == Status::Running && self.lease_until.is_some_and(|lease| until(lease) > now)
+    }
+
+    /// Whether its record names an object: one of its files in a storage, or what tells of them.
+    pub fn names(&self, key: &ObjectKey) -> bool {
+        let tells = key.file_name().as_str() == MANIFEST && key.attempt() == self.attempt;
+        let text = key.to_string();
+        self.status.is_stored() && (tells || self.copies.iter().any(|copy| copy.keys.contains(&text)))
+    }
+
+    /// The same with what its copies say: `completed` only where each storage has its own and all of the source was read,
+    /// and when one that is missing is tried next.
+    #[must_use]
+    pub fn with_copies(self, copies: Vec<Copy>, now: Timestamp) -> Self {
+        let all_hold = copies.iter().all(Copy::holds);
+        let is_whole = all_hold && self.source_errors.is_empty();
+        let status = if is_whole { Status::Completed } else { Status::CompletedWithErrors };
+        let retry_at = (!all_hold).then(|| now + SignedDuration::from_mins(COPY_AGAIN_MINS));
+        Self { status, copies, retry_at, ..self }
+    }
+
+    /// The same after a try to make a copy that was missing.
+    #[must_use]
+    pub fn with_copy(self, storage_id: u64, outcome: &CopyOutcome, now: Timestamp) -> Self {
+        let copies = self.copies.iter().cloned().filter_map(|copy| match outcome {
+            _ if copy.storage_id != storage_id || copy.holds() => Some(copy),
+            CopyOutcome::Stored => Some(Copy::stored(storage_id, copy.keys)),
+            CopyOutcome::Failed(error) => Some(Copy::missing(storage_id, copy.keys, error.clone())),
+            CopyOutcome::StorageGone => None,
+        });
+        let copies = copies.collect();
+        self.with_copies(copies, now)
     }
 
     /// The backup as it is once it ended with `status` at `now`.
@@ -310,6 +408,49 @@ pub struct Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::object_key::FileName;
+
+    fn stored(copies: Vec<Copy>) -> Backup {
+        let at = "2026-01-01T00:00:00Z";
+        let backup = serde_json::json!({
+            "id": Uuid::from_u128(2), "number": 1, "account": "acme", "job": Uuid::from_u128(1), "name": "Demo",
+            "tags": {}, "status": "completed", "attempt": 1, "created_at": at, "completed_at": at,
+        });
+        let backup: Backup = serde_json::from_value(backup).unwrap();
+        backup.with_copies(copies, at.parse().unwrap())
+    }
+
+    #[test]
+    fn a_backup_is_complete_once_every_storage_has_its_copy() {
+        let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
+        let keys = vec!["key".to_owned()];
+        let missing = |id| Copy::missing(id, keys.clone(), "down".to_owned());
+        let backup = stored(vec![Copy::stored(1, keys.clone()), missing(2), missing(3)]);
+        assert_eq!(backup.status, Status::CompletedWithErrors);
+        let backup = backup.with_copy(2, &CopyOutcome::Failed("still down".to_owned()), now);
+        assert_eq!(backup.copies[1].error.as_deref(), Some("still down"));
+        assert_eq!(backup.retry_at, Some(now + SignedDuration::from_mins(COPY_AGAIN_MINS)));
+        let backup = backup.with_copy(2, &CopyOutcome::Stored, now);
+        assert_eq!((backup.status, backup.copies[1].holds()), (Status::CompletedWithErrors, true));
+        // What is there is not taken away by a late word of another worker.
+        let backup = backup.with_copy(2, &CopyOutcome::Failed("late".to_owned()), now);
+        assert!(backup.copies[1].holds());
+        let done = backup.clone().with_copy(3, &CopyOutcome::StorageGone, now);
+        assert_eq!((done.status, done.copies.len(), done.retry_at), (Status::Completed, 2, None));
+        let unread = Backup { source_errors: vec!["a".to_owned()], ..backup };
+        assert_eq!(unread.with_copy(3, &CopyOutcome::Stored, now).status, Status::CompletedWithErrors);
+    }
+
+    #[test]
+    fn a_stored_backup_names_its_files_and_its_manifest() {
+        let empty = stored(Vec::new());
+        let object = |attempt, name: &str| empty.directory().object(attempt, FileName::new(name).unwrap());
+        let backup = stored(vec![Copy::stored(1, vec![object(1, "a.tar").to_string()])]);
+        assert!(backup.names(&object(1, "a.tar")) && backup.names(&object(1, MANIFEST)));
+        assert!(!backup.names(&object(1, "b.tar")) && !backup.names(&object(2, MANIFEST)));
+        let gone = Backup { status: Status::Expired, ..backup };
+        assert!(!gone.names(&object(1, "a.tar")) && !gone.names(&object(1, MANIFEST)));
+    }
 
     #[test]
     fn long_texts_are_cut_between_characters() {

@@ -6,9 +6,13 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::account::AccountId;
+use super::compression::{Compression, CompressionMethod};
 pub use super::compute::{Compute, Region};
 use super::field::{FieldReader, UNKNOWN, present};
+use super::hooks::{Hook, Hooks, HooksChange};
+use super::limits::Limits;
 use super::recipe::{Reached, Recipe, RecipeDefinition, RecipeDraft};
+use super::retention::{MAX_KEPT, ManualRetention};
 use super::schedule::{Schedule, ScheduleInput, ScheduleStatus};
 use crate::error::FieldErrors;
 
@@ -18,6 +22,8 @@ const MAX_STORAGES: usize = 5;
 /// How many schedules a job can have: all of them change in one transaction.
 const MAX_SCHEDULES: usize = 10;
 const MAX_PRIORITY: u64 = 100;
+/// How many public keys a job can encrypt to: each adds a stanza to every file.
+const MAX_ENCRYPTION_KEYS: usize = 10;
 
 /// One storage of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +53,24 @@ pub struct Job {
     pub storages: Vec<JobStorage>,
     /// When it runs; may be empty.
     pub schedules: Vec<Schedule>,
-    /// Which public key its backups are encrypted to; `None` leaves them in the clear.
+    /// How its backups are compressed, at the level that the recipe's config says.
     #[serde(default)]
-    pub encryption_key_id: Option<u64>,
+    pub compression: CompressionMethod,
+    /// Which public keys its backups are encrypted to, any of which opens them; none leaves them in the clear.
+    #[serde(default, rename = "encryption_key_id", deserialize_with = "one_or_several")]
+    pub encryption_key_ids: Vec<u64>,
     /// Which jump host leads to where the dump runs; `None` goes straight.
     #[serde(default)]
     pub proxy_id: Option<u64>,
+    /// How many of the backups to keep that were started by hand.
+    #[serde(default)]
+    pub manual_retention: ManualRetention,
+    /// What a run may take.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What runs on its server before and after each run.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// Since when no schedule fires; `None` while it is active.
     #[serde(default)]
     pub paused_at: Option<Timestamp>,
@@ -71,7 +89,26 @@ pub struct Job {
     pub revision: u64,
 }
 
+/// Ids, or the one id or null that older records have under this name.
+fn one_or_several<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Ids {
+        Several(Vec<u64>),
+        One(Option<u64>),
+    }
+    Ok(match Ids::deserialize(deserializer)? {
+        Ids::Several(ids) => ids,
+        Ids::One(id) => id.into_iter().collect(),
+    })
+}
+
 impl Job {
+    /// How its backups are compressed.
+    pub fn compressed(&self) -> Compression {
+        Compression::new(self.compression, self.recipe.compression_level())
+    }
+
     /// One of its schedules, if that fires: neither the job nor the schedule is paused.
     pub fn active_schedule(&self, id: u64) -> Option<&Schedule> {
         let fires = |schedule: &&Schedule| schedule.id == id && schedule.status == ScheduleStatus::Active;
@@ -114,12 +151,32 @@ pub struct JobInput {
     pub storage: Option<Value>,
     /// A list of what [`ScheduleInput`] holds: replaces all. One with an `id` changes that schedule.
     pub schedules: Option<Value>,
-    /// The public key to encrypt to; `null` takes it away.
+    /// `none`, `gzip` or `zstd`.
+    pub compression: Option<Value>,
+    /// The one public key to encrypt to; `null` takes all away.
     #[serde(deserialize_with = "given")]
     pub encryption_key_id: Option<Value>,
+    /// The public keys to encrypt to: replaces all. `null` or an empty list takes them away.
+    #[serde(deserialize_with = "given")]
+    pub encryption_key_ids: Option<Value>,
+    /// Says that a list of one key is meant: whoever loses its private half loses the backups.
+    pub accept_key_loss: Option<Value>,
     /// The jump host to go through; `null` takes it away.
     #[serde(deserialize_with = "given")]
     pub proxy_id: Option<Value>,
+    /// `{keep_last, days}`: members that are missing keep what they were.
+    pub manual_retention: Option<Value>,
+    /// What [`Limits`] holds: members that are missing keep what they were.
+    pub limits: Option<Value>,
+    /// What runs before each run; `null` takes it away.
+    #[serde(deserialize_with = "given")]
+    pub pre_script: Option<Value>,
+    /// What runs after each run; `null` takes it away.
+    #[serde(deserialize_with = "given")]
+    pub post_script: Option<Value>,
+    /// Whether who sends it may say what scripts run where. Nothing on the wire sets it.
+    #[serde(skip)]
+    pub may_script: bool,
     /// Everything else that was sent: each is a fault.
     #[serde(flatten)]
     pub others: Map<String, Value>,
@@ -143,18 +200,33 @@ pub struct JobChange {
     pub storages: Option<Vec<(usize, JobStorage)>>,
     /// When it runs; a new schedule has the id 0 until it is numbered.
     pub schedules: Option<Vec<Schedule>>,
-    /// Which public key backups are encrypted to; `Some(None)` is none.
-    pub encryption_key_id: Option<Option<u64>>,
+    /// How backups are compressed.
+    pub compression: Option<CompressionMethod>,
+    /// Which public keys backups are encrypted to, each with the field that names it; may be none.
+    pub encryption_keys: Option<Vec<(String, u64)>>,
     /// Which jump host leads to where the dump runs; `Some(None)` is none.
     pub proxy_id: Option<Option<u64>>,
     /// What a worker would connect to by itself because of this change, by field: somebody has to let it. What a server
     /// connects to is that server's affair.
     pub reached: Vec<(String, Reached)>,
+    /// How many of the backups to keep that were started by hand.
+    pub manual_retention: Option<ManualRetention>,
+    /// What a run may take.
+    pub limits: Option<Limits>,
+    /// What runs before and after each run, with new scripts in the open.
+    pub hooks: HooksChange,
     /// What was found wrong, by field.
     pub faults: FieldErrors,
 }
 
 impl JobChange {
+    /// Whether it says what scripts run where, given the job `before` it: sets or removes one, or leads one elsewhere.
+    pub fn is_about_scripts(&self, before: Option<&Job>) -> bool {
+        let leads_elsewhere =
+            before.is_some_and(|job| job.hooks.any() && self.compute.as_ref().is_some_and(|next| *next != job.compute));
+        self.hooks.any() || leads_elsewhere
+    }
+
     /// Where copies go, by priority.
     pub fn storages_by_priority(&self) -> Option<Vec<JobStorage>> {
         let mut storages: Vec<_> = self.storages.as_ref()?.iter().map(|(_, storage)| *storage).collect();
@@ -192,15 +264,99 @@ impl JobInput {
         let compute = Compute::read(&mut fields, self.compute.as_ref());
         let runs_on = compute.as_ref().or(before.map(|job| &job.compute));
         let recipe = self.recipe(&mut fields, before, runs_on);
-        let reached = recipe.as_ref().filter(|_| self.leads_elsewhere() && runs_on.is_some_and(Compute::is_serverless));
-        let reached = reached.map(RecipeDraft::reached).unwrap_or_default();
-        let reached = reached.into_iter().map(|(key, reached)| (format!("config.{key}"), reached)).collect();
         let storages = self.storages(&mut fields);
         let schedules = self.schedules(&mut fields, before.map_or(&[], |job| &job.schedules));
-        let encryption_key_id = link(&mut fields, "encryption_key_id", self.encryption_key_id.as_ref());
+        let compression = self.compression(&mut fields, before, recipe.as_ref());
+        let encryption_keys = self.encryption_keys(&mut fields);
         let proxy_id = link(&mut fields, "proxy_id", self.proxy_id.as_ref());
+        let goes_through = proxy_id.unwrap_or_else(|| before.and_then(|job| job.proxy_id)).is_some();
+        let goes_straight = !goes_through && runs_on.is_some_and(Compute::is_serverless);
+        let reached = recipe.as_ref().filter(|_| self.leads_elsewhere() && goes_straight);
+        let reached = reached.map(RecipeDraft::reached).unwrap_or_default();
+        let reached = reached.into_iter().map(|(key, reached)| (format!("config.{key}"), reached)).collect();
+        let manual_before = before.map(|job| job.manual_retention).unwrap_or_default();
+        let manual_retention = manual_retention(&mut fields, self.manual_retention.as_ref(), manual_before);
+        let limits = Limits::read(&mut fields, self.limits.as_ref(), before.map(|job| job.limits).unwrap_or_default());
+        let hooks = HooksChange::read(&mut fields, self.pre_script.as_ref(), self.post_script.as_ref());
+        let hooks_before = before.map(|job| job.hooks.clone()).unwrap_or_default();
+        if runs_on.is_some_and(|compute| compute.server_id().is_none()) {
+            refuse_hooks(&mut fields, &hooks, &hooks_before);
+        }
         let faults = fields.faults;
-        JobChange { name, recipe, compute, storages, schedules, encryption_key_id, proxy_id, reached, faults }
+        JobChange {
+            name,
+            recipe,
+            compute,
+            storages,
+            schedules,
+            compression,
+            encryption_keys,
+            proxy_id,
+            reached,
+            manual_retention,
+            limits,
+            hooks,
+            faults,
+        }
+    }
+
+    /// The method, unless the level is too high for it.
+    fn compression(
+        &self,
+        fields: &mut FieldReader,
+        before: Option<&Job>,
+        recipe: Option<&RecipeDraft>,
+    ) -> Option<CompressionMethod> {
+        let given = match present(self.compression.as_ref()) {
+            None => None,
+            Some(word) => match word.as_str().and_then(CompressionMethod::parse) {
+                Some(method) => Some(method),
+                None => {
+                    return fields
+                        .refuse("compression", format!("must be one of {}", CompressionMethod::NAMES.join(", ")));
+                }
+            },
+        };
+        let method = given.or(before.map(|job| job.compression)).unwrap_or_default();
+        let level = recipe.map(RecipeDraft::compression_level)?;
+        if level > method.max_level() {
+            let message = format!("goes up to {} for {}", method.max_level(), method.as_str());
+            return fields.refuse("config.compression_level", message);
+        }
+        given
+    }
+
+    fn encryption_keys(&self, fields: &mut FieldReader) -> Option<Vec<(String, u64)>> {
+        let accepted = fields.flag("accept_key_loss", self.accept_key_loss.as_ref()).unwrap_or(false);
+        let one = link(fields, "encryption_key_id", self.encryption_key_id.as_ref());
+        let Some(several) = &self.encryption_key_ids else {
+            return one.map(|id| id.map(|id| ("encryption_key_id".to_owned(), id)).into_iter().collect());
+        };
+        if several.is_null() {
+            return Some(Vec::new());
+        }
+        let entries = fields.list("encryption_key_ids", Some(several), MAX_ENCRYPTION_KEYS)?;
+        let mut keys: Vec<(String, u64)> = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            let field = format!("encryption_key_ids.{index}");
+            if present(Some(entry)).is_none() {
+                fields.refuse::<()>(&field, "is required");
+            }
+            let Some(id) = fields.id(&field, Some(entry)) else { continue };
+            if keys.iter().any(|(_, earlier)| *earlier == id) {
+                fields.refuse::<()>(&field, "stands there twice");
+            }
+            keys.push((field, id));
+        }
+        if one.flatten().is_some_and(|one| !keys.iter().any(|(_, id)| *id == one)) {
+            fields.refuse::<()>("encryption_key_id", "is not among encryption_key_ids; send one of the two");
+        }
+        if entries.len() == 1 && !accepted {
+            let message = "is required to encrypt to one key alone: whoever loses its private half loses the backups. \
+                           Name another key, or send true";
+            fields.refuse::<()>("accept_key_loss", message);
+        }
+        Some(keys)
     }
 
     /// Whether it can change what is connected to.
@@ -298,6 +454,33 @@ fn link(fields: &mut FieldReader, field: &str, value: Option<&Value>) -> Option<
         Some(Value::Null) => Some(None),
         value => fields.id(field, value).map(Some),
     }
+}
+
+/// A job without a server has nowhere to run a script.
+fn refuse_hooks(fields: &mut FieldReader, change: &HooksChange, before: &Hooks) {
+    for hook in Hook::ALL.into_iter().filter(|hook| change.leaves(*hook, before)) {
+        let field = hook.field();
+        match change.get(hook) {
+            Some(_) => fields.refuse::<()>(field, "runs on a server; compute.type must be server"),
+            None => {
+                fields.refuse("compute.type", format!("must be server while the job has a {field}; send null for it"))
+            }
+        };
+    }
+}
+
+fn manual_retention(
+    fields: &mut FieldReader,
+    value: Option<&Value>,
+    before: ManualRetention,
+) -> Option<ManualRetention> {
+    let members = fields.object("manual_retention", value)?;
+    fields.known("manual_retention", members, &["keep_last", "days"]);
+    let mut number = |name: &str, before: u32| {
+        let given = fields.integer(&format!("manual_retention.{name}"), members.get(name), 0..=u64::from(MAX_KEPT));
+        given.and_then(|given| u32::try_from(given).ok()).unwrap_or(before)
+    };
+    Some(ManualRetention { keep_last: number("keep_last", before.keep_last), days: number("days", before.days) })
 }
 
 fn schedule(fields: &mut FieldReader, path: &str, entry: &Value, before: &[Schedule]) -> Option<Schedule> {
@@ -523,8 +706,12 @@ mod tests {
             compute: change.compute.clone().unwrap(),
             storages: change.storages_by_priority().unwrap(),
             schedules: schedules.collect(),
-            encryption_key_id: None,
+            compression: CompressionMethod::default(),
+            encryption_key_ids: Vec::new(),
             proxy_id: None,
+            manual_retention: ManualRetention { keep_last: 3, days: 0 },
+            limits: Limits::default(),
+            hooks: Hooks::default(),
             paused_at: None,
             last_ran_at: None,
             last_stored_bytes: None,
@@ -545,15 +732,109 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_for_manual_ones_is_changed_member_by_member() {
+        let read = |value: Value| input(json!({"manual_retention": value})).read_change(&job());
+        assert_eq!(read(json!({"days": "9"})).manual_retention, Some(ManualRetention { keep_last: 3, days: 9 }));
+        assert_eq!(read(json!({"keep_last": 0})).manual_retention, Some(ManualRetention::default()));
+        assert_eq!(read(Value::Null).manual_retention, None);
+        let bad = read(json!({"days": 10_000, "daily": 1}));
+        assert_eq!(told(&bad), ["manual_retention.daily", "manual_retention.days"]);
+        assert_eq!(told(&read(json!([1]))), ["manual_retention"]);
+    }
+
+    #[test]
+    fn scripts_need_a_server_and_somebody_who_may_set_them() {
+        let mut mysql = example();
+        mysql["recipe_id"] = json!(28);
+        mysql["config"] = json!({"mysql_host": "db.example.com", "mysql_username": "u", "mysql_password": "p"});
+        let with_script = Job {
+            hooks: Hooks { pre_script: Some(Sealed("sealed".into())), post_script: None },
+            recipe: sealed(&input(mysql).read_new()),
+            ..job()
+        };
+        let serverless = json!({"type": "ss_serverless", "region": "eu"});
+        let read = |body| input(body).read_change(&with_script);
+        assert_eq!(told(&read(json!({"compute": serverless}))), ["compute.type"]);
+        assert_eq!(told(&read(json!({"compute": serverless, "pre_script": null}))), [""; 0]);
+        let both = json!({"compute": serverless, "pre_script": null, "post_script": "true"});
+        assert_eq!(told(&read(both)), ["post_script"]);
+
+        let about = |body| read(body).is_about_scripts(Some(&with_script));
+        assert!(about(json!({"post_script": "true"})) && about(json!({"pre_script": null})));
+        assert!(about(json!({"compute": {"server_id": 2}})), "that would run the script elsewhere");
+        assert!(!about(json!({"compute": {"server_id": 1}, "name": "x", "pre_script": "**set**"})));
+        assert!(!input(json!({"compute": {"server_id": 2}})).read_change(&job()).is_about_scripts(Some(&job())));
+    }
+
+    #[test]
     fn null_takes_a_key_away_and_nothing_leaves_it() {
         let read = |body| {
             let change = input(body).read_change(&job());
             assert_eq!(told(&change), [""; 0]);
-            (change.encryption_key_id, change.proxy_id)
+            (change.encryption_keys, change.proxy_id)
         };
-        assert_eq!(read(json!({"encryption_key_id": null, "proxy_id": "13"})), (Some(None), Some(Some(13))));
+        assert_eq!(read(json!({"encryption_key_id": null, "proxy_id": "13"})), (Some(vec![]), Some(Some(13))));
         assert_eq!(read(json!({"encryption_key_id": "", "name": "x"})), (None, None));
-        assert_eq!(input(json!({"encryption_key_id": null})).read_new().encryption_key_id, Some(None));
+        assert_eq!(input(json!({"encryption_key_id": null})).read_new().encryption_keys, Some(vec![]));
+        for none in [json!(null), json!([])] {
+            assert_eq!(read(json!({"encryption_key_ids": none})), (Some(vec![]), None));
+        }
+    }
+
+    #[test]
+    fn several_keys_are_named_at_once_and_one_alone_is_asked_about() {
+        let read = |body| input(body).read_change(&job());
+        let ids = |change: &JobChange| -> Option<Vec<u64>> {
+            change.encryption_keys.as_ref().map(|keys| keys.iter().map(|(_, id)| *id).collect())
+        };
+        let several = read(json!({"encryption_key_ids": [2, "5"]}));
+        assert_eq!((told(&several), ids(&several)), (vec![], Some(vec![2, 5])));
+        assert_eq!(told(&read(json!({"encryption_key_ids": [2]}))), ["accept_key_loss"]);
+        let accepted = read(json!({"encryption_key_ids": [2], "accept_key_loss": true}));
+        assert_eq!((told(&accepted), ids(&accepted)), (vec![], Some(vec![2])));
+        // As answers show them.
+        let both = read(json!({"encryption_key_ids": [2, 3], "encryption_key_id": 2}));
+        assert_eq!((told(&both), ids(&both)), (vec![], Some(vec![2, 3])));
+        // The documented way to name one asks nothing.
+        let documented = read(json!({"encryption_key_id": 2}));
+        assert_eq!((told(&documented), ids(&documented)), (vec![], Some(vec![2])));
+        let faults = [
+            (json!({"encryption_key_ids": [2, 2]}), "encryption_key_ids.1"),
+            (json!({"encryption_key_ids": [1, 2, 0]}), "encryption_key_ids.2"),
+            (json!({"encryption_key_ids": (1..=11).collect::<Vec<_>>()}), "encryption_key_ids"),
+            (json!({"encryption_key_ids": [2, 3], "encryption_key_id": 4}), "encryption_key_id"),
+            (json!({"encryption_key_ids": [2, null]}), "encryption_key_ids.1"),
+            (json!({"encryption_key_id": 2, "accept_key_loss": "perhaps"}), "accept_key_loss"),
+        ];
+        for (body, field) in faults {
+            assert_eq!(told(&read(body.clone())), [field], "{body}");
+        }
+    }
+
+    #[test]
+    fn the_one_key_of_an_older_record_is_not_forgotten() {
+        let mut record = serde_json::to_value(job()).unwrap();
+        for (stored, expected) in [(json!(5), vec![5]), (json!(null), vec![])] {
+            record["encryption_key_id"] = stored;
+            let read: Job = serde_json::from_value(record.clone()).unwrap();
+            assert_eq!(read.encryption_key_ids, expected);
+        }
+    }
+
+    #[test]
+    fn a_level_fits_its_method() {
+        let change = |body| input(body).read_change(&job());
+        assert_eq!(change(json!({"compression": "gzip"})).compression, Some(CompressionMethod::Gzip));
+        assert_eq!(change(json!({"name": "x"})).compression, None);
+        assert_eq!(told(&change(json!({"compression": "lzma"}))), ["compression"]);
+        let high = json!({"compression": "gzip", "config": {"compression_level": 12}});
+        assert_eq!(told(&change(high)), ["config.compression_level"]);
+        let gzip = Job { compression: CompressionMethod::Gzip, ..job() };
+        let higher = input(json!({"config": {"compression_level": 10}})).read_change(&gzip);
+        assert_eq!(told(&higher), ["config.compression_level"]);
+        assert_eq!(gzip.compressed(), Compression::Gzip(6));
+        let none = Job { compression: CompressionMethod::None, ..job() };
+        assert_eq!(none.compressed(), Compression::None);
     }
 
     #[test]

@@ -109,6 +109,15 @@ pub enum Task {
         /// Which backup.
         backup: Uuid,
     },
+    /// Make the copies of a stored backup that storages missed.
+    CopyBackup {
+        /// Whose job.
+        account: AccountId,
+        /// Which job.
+        job: Uuid,
+        /// Which backup.
+        backup: Uuid,
+    },
     /// Walk a bucket for objects and uploads that no record names.
     SweepStorage {
         /// Whose storage.

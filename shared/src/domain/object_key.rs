@@ -18,6 +18,9 @@ use super::account::AccountId;
 /// The first segment of every key, so that a bucket can hold other things too.
 const ROOT: &str = "holdfast";
 
+/// The name of the file that tells of a backup's files; no file of a backup has it.
+pub const MANIFEST: &str = "manifest.json";
+
 /// The longest file name, in characters.
 const MAX_FILE_NAME_CHARS: usize = 128;
 

@@ -9,9 +9,10 @@ use bech32::Bech32;
 use bech32::primitives::decode::CheckedHrpstring;
 use pem_rfc7468::LineEnding;
 use serde::{Deserialize, Serialize};
-use ssh_key::public::KeyData;
+use ssh_key::Mpint;
+use ssh_key::public::{KeyData, RsaPublicKey};
 
-/// How long a key may be as text: an RSA key of 8192 bits, twice in base64, has less than half of it.
+/// How long a key may be as text: an RSA key of 4096 bits, twice in base64, has less than a quarter of it.
 pub const MAX_PUBLIC_KEY_CHARS: usize = 8_192;
 
 /// In which form a key came, which decides what can decrypt what it encrypted.
@@ -49,7 +50,7 @@ const FORMS: &str = "must be a public key: an age recipient (age1…), an ssh-ed
                      (BEGIN PUBLIC KEY)";
 const PRIVATE: &str = "is a private key, which must never be sent; nothing of it was kept. Send its public half, and make a \
                        new key pair if others could read this request";
-const RSA_SIZE: &str = "must be an RSA key of 2048 to 8192 bits";
+const RSA_SIZE: &str = "must be an RSA key of 2048 to 4096 bits";
 const PEM_DAMAGED: &str = "is PEM that was cut off or damaged; paste the whole block with its BEGIN and END lines";
 
 /// What gives a private key away, in lower case: PEM of every kind, age, PuTTY, and OpenSSH's without its frame.
@@ -79,7 +80,24 @@ impl PublicKey {
         }
         ssh(text)
     }
+
+    /// An RSA key in PEM as an `ssh-rsa` line, which is how age takes one; any other key as it is.
+    pub fn to_ssh_line(&self) -> Result<String, &'static str> {
+        if self.kind != PublicKeyKind::RsaPem {
+            return Ok(self.public_key.clone());
+        }
+        let (_, der) = pem_rfc7468::decode_vec(self.public_key.as_bytes()).map_err(|_| PEM_DAMAGED)?;
+        let (in_pkcs1, _) = rsa_key(&der, PEM_DAMAGED)?;
+        let parts = pkcs1::RsaPublicKey::try_from(in_pkcs1.as_slice()).map_err(|_| PEM_DAMAGED)?;
+        let number =
+            |number: pkcs1::UintRef<'_>| Mpint::from_positive_bytes(number.as_bytes()).map_err(|_| PEM_DAMAGED);
+        let key = RsaPublicKey { e: number(parts.public_exponent)?, n: number(parts.modulus)? };
+        ssh_key::PublicKey::from(KeyData::Rsa(key)).to_openssh().map_err(|_| PEM_DAMAGED)
+    }
 }
+
+/// The largest RSA key that can be encrypted to, bits.
+const MAX_RSA_BITS: usize = 4_096;
 
 fn is_private(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
@@ -155,7 +173,10 @@ fn pem(text: &str) -> Result<PublicKey, &'static str> {
 fn rsa_key(der: &[u8], damaged: &'static str) -> Result<(Vec<u8>, Vec<u8>), &'static str> {
     let key = rsa::PublicKey::from_der(der).map_err(|_| damaged)?;
     let info: PublicKeyX509Der = key.as_der().map_err(|_| damaged)?;
-    rsa::PublicEncryptingKey::from_der(info.as_ref()).map_err(|_| RSA_SIZE)?;
+    let usable = rsa::PublicEncryptingKey::from_der(info.as_ref()).map_err(|_| RSA_SIZE)?;
+    if usable.key_size_bits() > MAX_RSA_BITS {
+        return Err(RSA_SIZE);
+    }
     Ok((key.as_ref().to_vec(), info.as_ref().to_vec()))
 }
 
@@ -221,6 +242,13 @@ mod tests {
             assert_eq!(read(&text.replace('\n', "\r\n")), expected);
             assert_eq!(read(&STANDARD.encode(&text)), expected, "as backups print it");
             assert_eq!(read(&STANDARD.encode(text.trim_end())), expected);
+        }
+    }
+
+    #[test]
+    fn pem_becomes_the_line_of_the_same_key() {
+        for text in [pem("PUBLIC KEY", SPKI), pem("RSA PUBLIC KEY", PKCS1)] {
+            assert_eq!(PublicKey::parse(&text).unwrap().to_ssh_line().unwrap(), format!("ssh-rsa {RSA}"));
         }
     }
 

@@ -1,18 +1,27 @@
-//! Retention: which backups of a schedule have had their time.
+//! Retention: which backups have had their time, and why the others stay.
 //!
-//! Grandfather, father, son: of each class (hourly, daily, weekly, monthly) the newest so many are kept, and a backup
-//! stays as long as any class keeps it.
+//! Grandfather, father, son: of each class (hourly, daily, weekly, monthly) the newest so many are kept, of all the newest
+//! so many, and all that are younger than so many days. A backup stays as long as anything keeps it.
+//!
+//! What a schedule made goes by that schedule's policy and nothing else; what was started by hand goes by its job's policy
+//! for those, and nothing else.
 
 use std::cmp::Reverse;
+use std::fmt;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan, Zoned};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::backup::Status;
+use super::backup::{Backup, Status};
+use super::job::Job;
 use super::slot::Tags;
 
-/// How many backups to keep. All zero, and no `keep_last`, keeps everything.
+/// The most that a policy can keep of a class, and for how many days.
+pub const MAX_KEPT: u32 = 9_999;
+
+/// How many backups to keep. All zero keeps everything.
 ///
 /// As soon as anything is set, a class with 0 keeps none for its own sake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +35,26 @@ pub struct Retention {
     pub weekly: u32,
     /// How many first runs of a month.
     pub monthly: u32,
-    /// How many of the newest, whatever their class; 0 is the same as `None`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_last: Option<u32>,
+    /// How many of the newest, whatever their class.
+    pub keep_last: u32,
+    /// For how many days, whatever their class: until the same wall-clock time so many calendar days later.
+    pub days: u32,
+}
+
+/// How many of the backups to keep that were started by hand. All zero keeps everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ManualRetention {
+    /// How many of the newest.
+    pub keep_last: u32,
+    /// For how many days, in UTC.
+    pub days: u32,
+}
+
+impl From<ManualRetention> for Retention {
+    fn from(ManualRetention { keep_last, days }: ManualRetention) -> Self {
+        Self { keep_last, days, ..Self::default() }
+    }
 }
 
 /// A backup, as far as retention looks at it.
@@ -44,70 +70,230 @@ pub struct Kept {
     pub status: Status,
 }
 
-/// One class of a policy: how many it keeps, and whether a backup is of it.
-type Class = (u32, fn(&Tags) -> bool);
+impl From<&Backup> for Kept {
+    fn from(backup: &Backup) -> Self {
+        let at = backup.slot.unwrap_or(backup.created_at);
+        Self { id: backup.id, at, tags: backup.tags, status: backup.status }
+    }
+}
+
+/// What keeps a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeper {
+    /// It is one of the newest hourly ones.
+    Hourly,
+    /// It is one of the newest daily ones.
+    Daily,
+    /// It is one of the newest weekly ones.
+    Weekly,
+    /// It is one of the newest monthly ones.
+    Monthly,
+    /// It is one of the newest.
+    KeepLast,
+    /// It is young enough.
+    Days,
+    /// It is the newest whole one that its rule looks at, or while there is none, the newest partial one.
+    LastGood,
+    /// Its rule keeps everything.
+    KeepsAll,
+    /// The schedule that made it is gone, and its rule with it.
+    ScheduleGone,
+}
+
+impl Keeper {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Hourly,
+        Self::Daily,
+        Self::Weekly,
+        Self::Monthly,
+        Self::KeepLast,
+        Self::Days,
+        Self::LastGood,
+        Self::KeepsAll,
+        Self::ScheduleGone,
+    ];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hourly => "hourly",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::KeepLast => "keep_last",
+            Self::Days => "days",
+            Self::LastGood => "last_good",
+            Self::KeepsAll => "keeps_all",
+            Self::ScheduleGone => "schedule_gone",
+        }
+    }
+}
+
+/// What is to become of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The backup.
+    pub backup: Uuid,
+    /// All that keeps it; it goes where nothing does.
+    pub kept_by: Vec<Keeper>,
+    /// What could have kept it and does not, and why; empty where something keeps it.
+    pub lost: Vec<Lost>,
+}
+
+impl Verdict {
+    /// Whether nothing keeps it.
+    pub fn goes(&self) -> bool {
+        self.kept_by.is_empty()
+    }
+}
+
+/// Why one part of a policy does not keep a backup. Displays as words for its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// So many newer ones of its class are kept.
+    Newer(u32, Keeper),
+    /// It is older than so many days.
+    TooOld(u32),
+    /// It is of no class that the policy keeps.
+    NoClass,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(keep, Keeper::KeepLast) => write!(f, "the newest {keep} are kept, and it is older"),
+            Self::Newer(keep, class) => {
+                write!(f, "the newest {keep} {} ones are kept, and it is older", class.as_str())
+            }
+            Self::TooOld(days) => write!(f, "it is older than {days} days"),
+            Self::NoClass => f.write_str("it is of no class that its rule keeps"),
+        }
+    }
+}
+
+/// One class of a policy: what it is, how many it keeps, and whether a backup is of it.
+type Class = (Keeper, u32, fn(&Tags) -> bool);
 
 impl Retention {
     /// Whether this policy never expires anything.
     pub fn keeps_all(&self) -> bool {
-        self.classes().iter().all(|(keep, _)| *keep == 0)
+        *self == Self::default()
     }
 
     fn classes(&self) -> [Class; 5] {
         [
-            (self.hourly, |tags| tags.hourly),
-            (self.daily, |tags| tags.daily),
-            (self.weekly, |tags| tags.weekly),
-            (self.monthly, |tags| tags.monthly),
-            (self.keep_last.unwrap_or_default(), |_| true),
+            (Keeper::Hourly, self.hourly, |tags| tags.hourly),
+            (Keeper::Daily, self.daily, |tags| tags.daily),
+            (Keeper::Weekly, self.weekly, |tags| tags.weekly),
+            (Keeper::Monthly, self.monthly, |tags| tags.monthly),
+            (Keeper::KeepLast, self.keep_last, |_| true),
         ]
+    }
+
+    /// What is younger than this stays; `None` where the policy counts no days.
+    fn young_since(&self, now: &Zoned) -> Option<Timestamp> {
+        (self.days > 0).then(|| now.saturating_sub(i64::from(self.days).days()).timestamp())
     }
 }
 
-/// The backups that `policy` no longer keeps, oldest first. `backups` are all of one schedule, in any order;
-/// those that store nothing (failed, running, expired …) neither count nor expire.
+/// What becomes of the stored backups of a job; `now` decides what is young. Those that store nothing (failed, running,
+/// expired …) are passed over.
 ///
-/// - A manual backup is never expired: who asked for it by hand deletes it by hand. It does not count either.
+/// Each schedule's policy judges what that schedule made, in the schedule's zone, and the job's own for manual ones judges
+/// what was started by hand, whatever it was tagged as. What a schedule has made that is gone is kept.
+pub fn judge_job(job: &Job, backups: &[Backup], now: Timestamp) -> Vec<Verdict> {
+    let rule_of = |backup: &Backup| if backup.tags.manual { None } else { backup.schedule };
+    let of_rule = |rule: Option<u64>| -> Vec<Kept> {
+        backups.iter().filter(|backup| rule_of(backup) == rule).map(Kept::from).collect()
+    };
+    let by_schedules = job.schedules.iter().flat_map(|schedule| {
+        let now = now.to_zoned(schedule.timezone().rules().clone());
+        judge(&of_rule(Some(schedule.id)), schedule.retention, &now)
+    });
+    let by_hand = judge(&of_rule(None), job.manual_retention.into(), &now.to_zoned(TimeZone::UTC));
+    let is_orphan = |backup: &&Backup| {
+        let rule = rule_of(backup);
+        backup.status.is_stored() && rule.is_some_and(|id| job.schedules.iter().all(|schedule| schedule.id != id))
+    };
+    let orphans = backups.iter().filter(is_orphan).map(|backup| kept(backup.id, Keeper::ScheduleGone));
+    by_schedules.chain(by_hand).chain(orphans).collect()
+}
+
+/// What becomes of `backups`, all of one rule and in any order, at `now` in the rule's zone: oldest first. Those that store
+/// nothing are passed over.
+///
 /// - Only whole backups count towards a class's number. Partial ones are counted apart, so that they never evict a
 ///   whole one, and leave once as many whole or as many partial ones of their class are newer.
 /// - The newest whole backup stays whatever the policy says, and while there is none, the newest partial one.
-pub fn expired(backups: &[Kept], policy: Retention) -> Vec<Uuid> {
-    if policy.keeps_all() {
-        return Vec::new();
-    }
+pub fn judge(backups: &[Kept], policy: Retention, now: &Zoned) -> Vec<Verdict> {
     let mut newest_first: Vec<&Kept> = backups.iter().filter(|backup| backup.status.is_stored()).collect();
     newest_first.sort_by_key(|backup| Reverse((backup.at, backup.id)));
+    if policy.keeps_all() {
+        return newest_first.iter().rev().map(|backup| kept(backup.id, Keeper::KeepsAll)).collect();
+    }
     let last_good = newest_first.iter().find(|backup| backup.status == Status::Completed);
     let last_good = last_good.or(newest_first.first()).map(|backup| backup.id);
+    let young_since = policy.young_since(now);
 
-    let mut classes = policy.classes().map(|(keep, is_of)| ClassCount { keep, is_of, completed: 0, partial: 0 });
-    let mut expired = Vec::new();
-    for backup in newest_first.into_iter().filter(|backup| !backup.tags.manual) {
-        // Every class must see every backup to count it, so no short circuit.
-        let kept_by = classes.iter_mut().map(|class| usize::from(class.keeps(backup))).sum::<usize>();
-        if kept_by == 0 && Some(backup.id) != last_good {
-            expired.push(backup.id);
+    let mut classes =
+        policy.classes().map(|(name, keep, is_of)| ClassCount { name, keep, is_of, whole: 0, partial: 0 });
+    let mut verdicts = Vec::with_capacity(newest_first.len());
+    for backup in newest_first {
+        let mut verdict = Verdict { backup: backup.id, kept_by: Vec::new(), lost: Vec::new() };
+        // Every class must see every backup to count it.
+        classes.iter_mut().for_each(|class| class.judge(backup, &mut verdict));
+        match young_since {
+            None => {}
+            Some(since) if backup.at <= since => verdict.lost.push(Lost::TooOld(policy.days)),
+            Some(_) => verdict.kept_by.push(Keeper::Days),
         }
+        if Some(backup.id) == last_good {
+            verdict.kept_by.push(Keeper::LastGood);
+        }
+        match verdict.goes() {
+            true if verdict.lost.is_empty() => verdict.lost.push(Lost::NoClass),
+            true => {}
+            false => verdict.lost.clear(),
+        }
+        verdicts.push(verdict);
     }
-    expired.reverse();
-    expired
+    verdicts.reverse();
+    verdicts
+}
+
+fn kept(backup: Uuid, by: Keeper) -> Verdict {
+    Verdict { backup, kept_by: vec![by], lost: Vec::new() }
 }
 
 /// What a class has kept so far, going from the newest backup to the oldest.
 struct ClassCount {
+    name: Keeper,
     keep: u32,
     is_of: fn(&Tags) -> bool,
-    completed: u32,
+    whole: u32,
     partial: u32,
 }
 
 impl ClassCount {
-    fn keeps(&mut self, backup: &Kept) -> bool {
-        if !(self.is_of)(&backup.tags) || self.completed >= self.keep {
+    fn judge(&mut self, backup: &Kept, verdict: &mut Verdict) {
+        if self.keep == 0 || !(self.is_of)(&backup.tags) {
+            return;
+        }
+        if self.has_room_for(backup.status) {
+            verdict.kept_by.push(self.name);
+        } else {
+            verdict.lost.push(Lost::Newer(self.keep, self.name));
+        }
+    }
+
+    fn has_room_for(&mut self, status: Status) -> bool {
+        if self.whole >= self.keep {
             return false;
         }
-        match backup.status {
-            Status::Completed => self.completed += 1,
+        match status {
+            Status::Completed => self.whole += 1,
             _ if self.partial >= self.keep => return false,
             _ => self.partial += 1,
         }
@@ -116,160 +302,4 @@ impl ClassCount {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const DAILY: Tags = Tags { manual: false, hourly: false, daily: true, weekly: false, monthly: false };
-
-    /// One backup a day, the newest first: `c` completed, `p` partial, `m` a manual one.
-    fn days(outcomes: &str) -> Vec<Kept> {
-        let day = |(age, letter): (usize, char)| Kept {
-            id: Uuid::from_u128(age as u128),
-            at: Timestamp::from_second(2_000_000_000 - 86_400 * age as i64).unwrap(),
-            tags: if letter == 'm' { Tags::MANUAL } else { DAILY },
-            status: if letter == 'p' { Status::CompletedWithErrors } else { Status::Completed },
-        };
-        outcomes.chars().enumerate().map(day).collect()
-    }
-
-    /// The ages of what expires, newest first.
-    fn ages(outcomes: &str, policy: Retention) -> Vec<u128> {
-        expired(&days(outcomes), policy).iter().rev().map(|id| id.as_u128()).collect()
-    }
-
-    fn daily(daily: u32) -> Retention {
-        Retention { daily, ..Retention::default() }
-    }
-
-    #[test]
-    fn the_newest_of_a_class_stay() {
-        assert_eq!(ages("ccccc", daily(3)), [3, 4]);
-        assert_eq!(ages("ccc", daily(3)), [0; 0]);
-        assert_eq!(ages("", daily(3)), [0; 0]);
-        assert_eq!(ages("ccccc", Retention { keep_last: Some(1), ..Retention::default() }), [1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn all_zero_keeps_all() {
-        assert_eq!(ages("cpmc", Retention::default()), [0; 0]);
-        assert_eq!(ages("cpmc", Retention { keep_last: Some(0), ..Retention::default() }), [0; 0]);
-    }
-
-    #[test]
-    fn partial_ones_do_not_count_and_leave_in_their_turn() {
-        assert_eq!(ages("pcpcc", daily(2)), [4]);
-        assert_eq!(ages("ppppc", daily(2)), [2, 3]);
-        assert_eq!(ages("ccp", daily(2)), [2]);
-    }
-
-    #[test]
-    fn the_last_good_one_stays_without_a_class() {
-        let weekly = Retention { weekly: 4, ..Retention::default() };
-        assert_eq!(ages("pccc", weekly), [0, 2, 3]);
-        assert_eq!(ages("ppp", weekly), [1, 2]);
-    }
-
-    #[test]
-    fn manual_ones_neither_expire_nor_count() {
-        assert_eq!(ages("mcmcmcm", daily(2)), [5]);
-    }
-
-    prop_compose! {
-        fn any_kept()(
-            id in any::<u128>(),
-            // Few instants, so that ties happen.
-            at in 0_i64..40,
-            bits in prop::array::uniform5(any::<bool>()),
-            manual in prop::bool::weighted(0.15),
-            whole in any::<bool>(),
-        ) -> Kept {
-            let [hourly, daily, weekly, monthly, _] = bits;
-            Kept {
-                id: Uuid::from_u128(id),
-                at: Timestamp::from_second(at).unwrap(),
-                tags: if manual { Tags::MANUAL } else { Tags { manual, hourly, daily, weekly, monthly } },
-                status: if whole { Status::Completed } else { Status::CompletedWithErrors },
-            }
-        }
-    }
-
-    prop_compose! {
-        fn any_policy()(
-            counts in prop::array::uniform4(0_u32..5), keep_last in prop::option::of(0_u32..5),
-        ) -> Retention {
-            let [hourly, daily, weekly, monthly] = counts;
-            Retention { hourly, daily, weekly, monthly, keep_last }
-        }
-    }
-
-    fn remaining(backups: &[Kept], policy: Retention) -> Vec<Kept> {
-        let gone: BTreeSet<Uuid> = expired(backups, policy).into_iter().collect();
-        backups.iter().filter(|backup| !gone.contains(&backup.id)).copied().collect()
-    }
-
-    proptest! {
-        #[test]
-        fn manual_ones_stay(backups in prop::collection::vec(any_kept(), 0..40), policy in any_policy()) {
-            let stay = remaining(&backups, policy);
-            prop_assert!(backups.iter().filter(|backup| backup.tags.manual).all(|backup| stay.contains(backup)));
-        }
-
-        #[test]
-        fn a_good_one_is_always_left(backups in prop::collection::vec(any_kept(), 1..40), policy in any_policy()) {
-            let newest_good = |kept: &[Kept]| {
-                let good = kept.iter().filter(|backup| backup.status == Status::Completed);
-                good.map(|backup| (backup.at, backup.id)).max()
-            };
-            let stay = remaining(&backups, policy);
-            prop_assert_eq!(newest_good(&stay), newest_good(&backups));
-            prop_assert!(!stay.is_empty());
-        }
-
-        #[test]
-        fn each_class_keeps_its_newest_good_ones(
-            backups in prop::collection::vec(any_kept(), 0..40), policy in any_policy(),
-        ) {
-            let stay = remaining(&backups, policy);
-            for (keep, is_of) in policy.classes() {
-                let mut good: Vec<&Kept> = backups.iter()
-                    .filter(|backup| backup.status == Status::Completed && !backup.tags.manual && is_of(&backup.tags))
-                    .collect();
-                good.sort_by_key(|backup| Reverse((backup.at, backup.id)));
-                prop_assert!(good.iter().take(keep as usize).all(|backup| stay.contains(backup)));
-            }
-        }
-
-        #[test]
-        fn a_partial_one_never_evicts_a_good_one(
-            backups in prop::collection::vec(any_kept(), 0..40), partial in any_kept(), policy in any_policy(),
-        ) {
-            let good = |kept: Vec<Kept>| -> BTreeSet<Uuid> {
-                kept.iter().filter(|backup| backup.status == Status::Completed).map(|backup| backup.id).collect()
-            };
-            let before = good(remaining(&backups, policy));
-            let with_partial = [backups, vec![Kept { status: Status::CompletedWithErrors, ..partial }]].concat();
-            prop_assert_eq!(good(remaining(&with_partial, policy)), before);
-        }
-
-        #[test]
-        fn what_stays_is_bounded(backups in prop::collection::vec(any_kept(), 0..60), policy in any_policy()) {
-            prop_assume!(!policy.keeps_all());
-            let stay = remaining(&backups, policy).iter().filter(|backup| !backup.tags.manual).count();
-            let most: u32 = policy.classes().iter().map(|(keep, _)| 2 * keep).sum();
-            prop_assert!(stay <= most as usize + 1);
-        }
-
-        #[test]
-        fn order_of_the_input_and_a_second_pass_change_nothing(
-            backups in prop::collection::vec(any_kept(), 0..40), policy in any_policy(),
-        ) {
-            let reversed: Vec<Kept> = backups.iter().rev().copied().collect();
-            prop_assert_eq!(expired(&backups, policy), expired(&reversed, policy));
-            prop_assert!(expired(&remaining(&backups, policy), policy).is_empty());
-        }
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::cron::Crontab;
 use super::field::UNKNOWN;
-use super::retention::Retention;
+use super::retention::{MAX_KEPT, Retention};
 use super::timezone::Timezone;
 use super::timing::{Rule, Timing, TimingError};
 use crate::error::FieldErrors;
@@ -25,7 +25,6 @@ const MAX_NAME_CHARS: usize = 255;
 /// What a schedule shows that nobody can set.
 const ONLY_IN_ANSWERS: [&str; 5] = ["id", "status", "next_runs", "resource_type", "resource_id"];
 const MAX_ORDER: u32 = 9_999;
-const MAX_KEPT: u32 = 9_999;
 
 /// One of a job's schedules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +88,11 @@ pub struct ScheduleInput {
     pub retention_weekly: Option<Value>,
     /// `retention_monthly`.
     pub retention_monthly: Option<Value>,
-    /// `retention`: the four as answers print them; each `retention_…` above goes before its namesake here.
+    /// `retention_keep_last`.
+    pub retention_keep_last: Option<Value>,
+    /// `retention_days`.
+    pub retention_days: Option<Value>,
+    /// `retention`: the six as answers print them; each `retention_…` above goes before its namesake here.
     pub retention: Option<Value>,
     /// Everything else that was sent.
     #[serde(flatten)]
@@ -245,7 +248,8 @@ impl Reader<'_> {
             daily: class("daily", &input.retention_daily, before.daily),
             weekly: class("weekly", &input.retention_weekly, before.weekly),
             monthly: class("monthly", &input.retention_monthly, before.monthly),
-            keep_last: before.keep_last,
+            keep_last: class("keep_last", &input.retention_keep_last, before.keep_last),
+            days: class("days", &input.retention_days, before.days),
         };
         for class in nested.keys() {
             self.errors.push(format!("retention.{class}"), UNKNOWN);

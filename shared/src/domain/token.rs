@@ -117,7 +117,7 @@ impl Token {
     pub fn demand(&self, ability: Ability) -> Result<()> {
         match self.may(ability) {
             true => Ok(()),
-            false => Err(Error::new(ErrorKind::Forbidden, format!("this token lacks the ability {ability}"))),
+            false => Err(lacks(ability)),
         }
     }
 
@@ -172,6 +172,11 @@ impl Token {
     pub fn without_own<'a>(&self, abilities: &'a [String]) -> Vec<&'a String> {
         abilities.iter().filter(|ability| !self.has(ability)).collect()
     }
+}
+
+/// What a call is answered with whose token lacks an ability that it needs.
+pub fn lacks(ability: Ability) -> Error {
+    Error::new(ErrorKind::Forbidden, format!("this token lacks the ability {ability}"))
 }
 
 #[cfg(test)]

@@ -79,7 +79,8 @@ impl Service {
         let ticket = Ticket::verify(ticket, &self.ticket_keys()?, self.clock.now())?;
         let backup = self.stored_backup(&ticket).await?;
         let place = backup.files.iter().position(|file| file.id == ticket.file).ok_or_else(gone)?;
-        for copy in &backup.copies {
+        // By priority, as the run had them.
+        for copy in backup.copies.iter().filter(|copy| copy.holds()) {
             let storage = self.aws.table.storage(&backup.account, copy.storage_id).await?;
             let (Some(storage), Some(key)) = (storage, copy.keys.get(place)) else { continue };
             let objects = self.objects(&backup.account, &storage)?;

@@ -5,6 +5,7 @@ use super::{Service, conflict};
 use crate::aws::table::{Cursor, Noun, Order, keys};
 use crate::domain::account::AccountId;
 use crate::domain::encryption_key::{EncryptionKey, NewEncryptionKey};
+use crate::domain::job::Job;
 use crate::domain::revision::Expected;
 use crate::error::{Error, Result};
 
@@ -38,6 +39,15 @@ impl Service {
         Ok(Listing::of(page, self.aws.table.total_of(account, Noun::EncryptionKey).await?))
     }
 
+    /// The keys that a job's backups are encrypted to, in its order; an error when any of them is gone.
+    pub async fn encryption_keys_of(&self, job: &Job) -> Result<Vec<EncryptionKey>> {
+        let mut keys = Vec::with_capacity(job.encryption_key_ids.len());
+        for id in &job.encryption_key_ids {
+            keys.push(self.encryption_key(&job.account, *id).await?);
+        }
+        Ok(keys)
+    }
+
     /// Renames an encryption key; nothing else of it can change. `None` leaves the name as it is.
     pub async fn rename_encryption_key(
         &self,
@@ -68,7 +78,7 @@ impl Service {
             if self.aws.table.delete_encryption_key(account, &seen).await?.is_yes() {
                 return Ok(());
             }
-            let jobs = self.jobs_where(account, |job| job.encryption_key_id == Some(id)).await?;
+            let jobs = self.jobs_where(account, |job| job.encryption_key_ids.contains(&id)).await?;
             if !jobs.is_empty() {
                 return Err(conflict::in_use("encryption key", "job", &jobs));
             }

@@ -6,8 +6,10 @@ use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
 use crate::aws::table::{DeletedJob, JobFilter, Key, Noun, Order, Records, SortBy, Tally, Window, Written, keys};
+use crate::domain::ability::Ability;
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
+use crate::domain::hooks::Hooks;
 use crate::domain::job::{Compute, Job, JobChange, JobInput};
 use crate::domain::recipe::Reached;
 use crate::domain::revision::Expected;
@@ -15,6 +17,7 @@ use crate::domain::schedule::Schedule;
 use crate::domain::server::Server;
 use crate::domain::ssh_key::SshKey;
 use crate::domain::storage::Storage;
+use crate::domain::token::lacks;
 use crate::error::{Error, FieldErrors, Result};
 
 /// How many of its newest backups a job shows.
@@ -39,7 +42,8 @@ pub struct JobDetail {
 impl Service {
     /// Makes a job and puts its schedules in Scheduler. Fails with all offending fields at once.
     pub async fn create_job(&self, account: &AccountId, input: &JobInput) -> Result<Job> {
-        let change = self.checked(account, input.read_new()).await?;
+        let change = allowed(input, input.read_new(), None)?;
+        let change = self.checked(account, change).await?;
         let storages = change.storages_by_priority();
         let (Some(name), Some(recipe), Some(compute), Some(storages)) =
             (change.name, change.recipe, change.compute, storages)
@@ -56,8 +60,12 @@ impl Service {
             compute,
             storages,
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
-            encryption_key_id: change.encryption_key_id.flatten(),
+            compression: change.compression.unwrap_or_default(),
+            encryption_key_ids: change.encryption_keys.unwrap_or_default().into_iter().map(|(_, id)| id).collect(),
             proxy_id: change.proxy_id.flatten(),
+            manual_retention: change.manual_retention.unwrap_or_default(),
+            limits: change.limits.unwrap_or_default(),
+            hooks: self.sealed_hooks(account, id, &change.hooks, Hooks::default())?,
             paused_at: None,
             last_ran_at: None,
             last_stored_bytes: None,
@@ -87,6 +95,7 @@ impl Service {
                 id: copy,
                 number: self.aws.table.next_number(account, Noun::Job).await?,
                 recipe: self.resealed_recipe(account, seen.recipe.clone(), id, copy)?,
+                hooks: self.resealed_hooks(account, &seen.hooks, id, copy)?,
                 name: name.clone().unwrap_or_else(|| seen.name_of_copy()),
                 schedules: self.numbered(account, schedules).await?,
                 paused_at: Some(now),
@@ -132,12 +141,14 @@ impl Service {
         for _ in 0..TRIES {
             let seen = self.job(account, id).await?;
             expected.check(seen.revision)?;
-            let change = self.checked(account, input.read_change(&seen)).await?;
+            let change = allowed(input, input.read_change(&seen), Some(&seen))?;
+            let change = self.checked(account, change).await?;
             let schedules = match change.schedules.clone() {
                 Some(schedules) => self.numbered(account, schedules).await?,
                 None => seen.schedules.clone(),
             };
             let storages = change.storages_by_priority();
+            let encryption_keys = change.encryption_keys.map(|keys| keys.into_iter().map(|(_, id)| id).collect());
             let recipe = match change.recipe {
                 Some(recipe) => self.sealed_recipe(account, id, recipe)?,
                 None => seen.recipe.clone(),
@@ -148,8 +159,12 @@ impl Service {
                 compute: change.compute.unwrap_or_else(|| seen.compute.clone()),
                 storages: storages.unwrap_or_else(|| seen.storages.clone()),
                 schedules,
-                encryption_key_id: change.encryption_key_id.unwrap_or(seen.encryption_key_id),
+                compression: change.compression.unwrap_or(seen.compression),
+                encryption_key_ids: encryption_keys.unwrap_or_else(|| seen.encryption_key_ids.clone()),
                 proxy_id: change.proxy_id.unwrap_or(seen.proxy_id),
+                manual_retention: change.manual_retention.unwrap_or(seen.manual_retention),
+                limits: change.limits.unwrap_or(seen.limits),
+                hooks: self.sealed_hooks(account, id, &change.hooks, seen.hooks.clone())?,
                 ..seen.clone()
             };
             if let Some(job) = self.replace_job(&seen, next).await? {
@@ -280,8 +295,8 @@ impl Service {
         for (index, storage) in change.storages.iter().flatten() {
             named.push((format!("storage.{index}.storage_id"), "storage", keys::storage(account, storage.storage_id)));
         }
-        if let Some(Some(id)) = change.encryption_key_id {
-            named.push(("encryption_key_id".to_owned(), "encryption key", keys::encryption_key(account, id)));
+        for (field, id) in change.encryption_keys.iter().flatten() {
+            named.push((field.clone(), "encryption key", keys::encryption_key(account, *id)));
         }
         if let Some(Some(id)) = change.proxy_id {
             named.push(("proxy_id".to_owned(), "proxy", keys::proxy(account, id)));
@@ -382,6 +397,14 @@ fn keys_of_job(job: &Job) -> Vec<Key> {
     let storages = job.storages.iter().map(|storage| keys::storage(account, storage.storage_id));
     let server = job.compute.server_id().map(|id| keys::server(account, id));
     storages.chain(server).chain([keys::backup_tally(account, job.id)]).collect()
+}
+
+/// The change, unless it says what scripts run where and who sends it may not.
+fn allowed(input: &JobInput, change: JobChange, before: Option<&Job>) -> Result<JobChange> {
+    match change.is_about_scripts(before) && !input.may_script {
+        true => Err(lacks(Ability::Scripts)),
+        false => Ok(change),
+    }
 }
 
 pub(super) fn changed_meanwhile() -> Error {

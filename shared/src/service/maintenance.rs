@@ -40,6 +40,8 @@ pub struct Report {
     pub dead_letters: usize,
     /// Deletions that were asked for again: of jobs, of all backups of one, of single backups.
     pub deletions_resent: usize,
+    /// Backups whose missing copies were asked for again.
+    pub copies_asked: usize,
     /// Storages that were asked to be walked for objects that no record names.
     pub sweeps_sent: usize,
     /// Records whose secrets were sealed anew under the newest key.
@@ -59,6 +61,7 @@ impl Service {
         report.slots_missed = counted(&mut report, "watches", self.check_watches().await);
         report.messages_resent = counted(&mut report, "messages", self.resend_messages().await);
         report.deletions_resent = counted(&mut report, "deletions", self.resend_deletions().await);
+        report.copies_asked = counted(&mut report, "copies", self.ask_for_copies().await);
         report.sweeps_sent = counted(&mut report, "sweeps", self.send_sweeps().await);
         report.secrets_resealed = counted(&mut report, "sealing", self.reseal().await);
         report
@@ -222,6 +225,18 @@ impl Service {
             self.ask_to_delete_backup(backup).await;
         }
         Ok(deleted.len() + purges.len() + doomed.len())
+    }
+
+    /// Stored backups whose copies are still missing: each try that fails sets the time of the next one.
+    async fn ask_for_copies(&self) -> Result<usize> {
+        let now = self.clock.now();
+        let due: Vec<Backup> = self.aws.table.due(Due::Copy, now, BATCH).await?;
+        for backup in &due {
+            let again = now + SignedDuration::from_secs(RESEND_AFTER_SECS);
+            self.aws.table.postpone(backup, Due::Copy, again).await?;
+            self.ask_to_copy(backup, 0).await;
+        }
+        Ok(due.len())
     }
 
     /// Asks for each storage to be walked once a day.

@@ -40,6 +40,11 @@ impl Service {
         self.aws.table.proxy(account, id).await?.ok_or_else(|| Error::not_found("proxy"))
     }
 
+    /// Whether the account has any proxy.
+    pub async fn has_proxy(&self, account: &AccountId) -> Result<bool> {
+        Ok(self.aws.table.total_of(account, Noun::Proxy).await? > 0)
+    }
+
     /// The account's proxies, page by page.
     pub async fn list_proxies(
         &self,

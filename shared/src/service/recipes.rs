@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use uuid::Uuid;
 
 use super::Service;
+use super::hooks::renew_hooks;
 use super::resealing::{Renewal, Sealing};
 use crate::aws::table::{Condition, DeletedJob, Update, keys};
 use crate::domain::account::AccountId;
@@ -47,10 +48,11 @@ impl Sealing for Job {
         };
         let Ok(recipe) = self.recipe.clone().resealed(renewed);
         self.recipe = recipe;
+        renew_hooks(self, renewal);
     }
 
     fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
-        let update = Update::of(keys::job(account, self.id)).set("recipe", &self.recipe);
+        let update = Update::of(keys::job(account, self.id)).set("recipe", &self.recipe).set("hooks", &self.hooks);
         update.only_if(Condition::equals("revision", seen.revision))
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Service;
 use super::conflict::{TRIES, contended, pause};
-use crate::aws::table::{Cursor, DeletedJob, Fence, Order, Page, Purge, SortBy, Written};
+use crate::aws::table::{Cursor, DeletedJob, Due, Fence, Order, Page, Purge, SortBy, Written};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Status};
 use crate::domain::message::Task;
@@ -115,7 +115,7 @@ impl Service {
     pub async fn is_wanted(&self, key: &ObjectKey) -> Result<bool> {
         let directory = key.directory();
         let found = self.aws.table.backup(&directory.account, directory.job, directory.backup).await?;
-        Ok(found.is_some_and(|backup| wants(&backup, key) || self.may_commit(&backup, key)))
+        Ok(found.is_some_and(|backup| backup.names(key) || self.may_commit(&backup, key)))
     }
 
     /// Whether the attempt that wrote `key` still holds its lease.
@@ -178,7 +178,7 @@ impl Service {
 
     /// The same for one backup, whose record says that it is being deleted.
     pub(super) async fn ask_to_delete_backup(&self, backup: &Backup) {
-        if let Err(error) = self.aws.table.postpone_deletion(backup, self.ask_again_at()).await {
+        if let Err(error) = self.aws.table.postpone(backup, Due::Deletion, self.ask_again_at()).await {
             tracing::warn!(error = error.chain(), "a deletion may be asked for twice");
         }
         let (account, job) = (backup.account.clone(), backup.job);
@@ -188,10 +188,4 @@ impl Service {
     fn ask_again_at(&self) -> Timestamp {
         self.clock.now() + SignedDuration::from_mins(ASK_AGAIN_MINS)
     }
-}
-
-/// Whether a backup's record names an object.
-fn wants(backup: &Backup, key: &ObjectKey) -> bool {
-    let key = key.to_string();
-    backup.status.is_stored() && backup.copies.iter().any(|copy| copy.keys.contains(&key))
 }

@@ -25,6 +25,8 @@ use crate::error::{Error, Result};
 const TRIES: u32 = 10;
 /// How long a message waits when its server has no seat left, seconds.
 const BUSY_DELAY_SECS: u32 = 15;
+/// How soon a copy that a storage missed is tried first, seconds.
+const FIRST_COPY_SECS: u32 = 30;
 /// The first retry's delay, seconds; each further one waits twice as long.
 const RETRY_DELAY_SECS: u32 = 30;
 
@@ -145,6 +147,7 @@ impl Service {
             files: Vec::new(),
             copies: Vec::new(),
             source_errors: Vec::new(),
+            encrypted_to: Vec::new(),
             failure: None,
             skip_reason: None,
         })
@@ -320,14 +323,16 @@ impl Service {
     /// worker's, nothing was recorded, and what it stored is for it to delete.
     pub async fn commit(&self, claim: &Claim, outcome: Outcome) -> Result<bool> {
         let fits = outcome.clipped();
-        let Outcome { status, files, copies, source_errors } =
+        let Outcome { status, files, copies, source_errors, encrypted_to } =
             fits.ok_or_else(|| Error::internal(format!("a backup has more than {MAX_FILES} files")))?;
-        let ended = claim.backup.ended(status, self.clock.now());
+        let now = self.clock.now();
+        let ended = claim.backup.ended(status, now);
         let stored_bytes = files.iter().map(|file| file.stored_bytes).sum();
-        let next = Backup { files, copies, source_errors, failure: None, ..ended };
+        let next = Backup { files, source_errors, encrypted_to, failure: None, ..ended }.with_copies(copies, now);
         if !self.end_held(&next).await? {
             return Ok(false);
         }
+        self.ask_to_copy(&next, FIRST_COPY_SECS).await;
         // Only an estimate for those who look: the next run notes it again.
         if let Err(error) = self.aws.table.job_stored(&next.account, next.job, stored_bytes).await {
             tracing::debug!(error = error.chain(), "how much a job stored could not be noted");

@@ -91,7 +91,7 @@ async fn a_backup_that_runs_is_stopped_by_its_worker() {
     let installation = Installation::start_behind(&proxy).await;
     let job = installation.add_job(&host).await;
     let backup = installation.start_backup(&job).await;
-    installation.log_when(&backup, |log| log.contains("dump started")).await;
+    installation.log_when(&backup, |log| log.contains("dump of file-backups")).await;
 
     let path = format!("/v1/backups/{backup}/cancel");
     let asked = installation.api.post(&path, json!({})).await.expect(202).data();

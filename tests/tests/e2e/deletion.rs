@@ -45,7 +45,7 @@ async fn add_backups(installation: &Installation, job: &str, count: u32) -> Vec<
         let mut backup = completed(&account, id(job), u64::from(number), at);
         let key = backup.directory().object(1, FileName::new("a.tar").unwrap()).to_string();
         bucket.put(&key, Bytes::from_static(b"stored")).await.unwrap();
-        backup.copies = vec![Copy { storage_id: 1, keys: vec![key] }];
+        backup.copies = vec![Copy::stored(1, vec![key])];
         backups.push(backup);
     }
     service.aws.table.import_backups(&backups).await.unwrap();
@@ -82,6 +82,7 @@ fn completed(account: &holdfast_shared::domain::account::AccountId, job: Uuid, n
         completed_at: Some(at),
         files: vec![file],
         copies: Vec::new(),
+        encrypted_to: Vec::new(),
         source_errors: Vec::new(),
         failure: None,
         skip_reason: None,
@@ -283,7 +284,7 @@ async fn a_backup_that_runs_is_stopped_and_then_goes_with_the_others() {
     let job = installation.add_job(&host).await;
     let mut backups = add_backups(&installation, &job, 2).await;
     let running = installation.start_backup(&job).await;
-    installation.log_when(&running, |log| log.contains("dump started")).await;
+    installation.log_when(&running, |log| log.contains("dump of file-backups")).await;
     let refused = installation.api.delete(&format!("/v1/backups/{running}")).await.expect(409);
     assert!(refused.text().contains("running; cancel it first"), "{}", refused.text());
     backups.push(running);

@@ -308,7 +308,7 @@ async fn printed_updates_take_effect() {
     };
     assert_eq!(replayed("schedules-update-timezone").await["schedule"][0]["timezone"], "America/Mexico_City");
     assert_eq!(replayed("schedules-update-run-offset").await["schedule"][0]["run_offset"], 10);
-    let kept = json!({"hourly": 0, "daily": 0, "weekly": 1, "monthly": 0});
+    let kept = json!({"hourly": 0, "daily": 0, "weekly": 1, "monthly": 0, "keep_last": 0, "days": 0});
     assert_eq!(replayed("schedules-update-retention").await["schedule"][0]["retention"], kept);
     let by_cron = replayed("schedules-update-cron").await["schedule"][0].clone();
     assert_eq!((&by_cron["cron"], &by_cron["frequency"]), (&json!("0 * * * *"), &Value::Null));

@@ -45,7 +45,7 @@ fn kind_of(call: &Call, place: &Place, in_query: bool) -> Option<&'static str> {
         (_, "servers" | "server_id" | "replica_server_id") => "servers",
         (_, "ssh_key") => "ssh-keys",
         (_, "storage_id") => "storages",
-        (_, "encryption_key_id") => "encryption-keys",
+        (_, "encryption_key_id" | "encryption_key_ids") => "encryption-keys",
         (_, "proxy_id") => "proxies",
         (_, "token_id") => "tokens",
         (_, "server") => "identifiers",

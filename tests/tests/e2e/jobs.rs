@@ -246,7 +246,8 @@ async fn a_deleted_job_takes_its_entries_backups_and_objects_along() {
         assert_eq!(backup["status"], "completed", "{backup}");
         backups.push(backup);
     }
-    assert_eq!(leftovers::objects(&installation).await.len(), 3);
+    // Each with its manifest.
+    assert_eq!(leftovers::objects(&installation).await.len(), 6);
 
     installation.api.delete(&format!("/v1/jobs/{gone}")).await.expect(204);
     installation.api.get(&format!("/v1/jobs/{gone}")).await.expect(404);
@@ -259,7 +260,7 @@ async fn a_deleted_job_takes_its_entries_backups_and_objects_along() {
     installation.maintain().await;
     eventually("the objects to go", || async {
         let objects = leftovers::objects(&installation).await;
-        if objects.len() == 1 { Ok(()) } else { Err(objects) }
+        if objects.len() == 2 { Ok(()) } else { Err(objects) }
     })
     .await;
     leftovers::assert_none(&installation).await;

@@ -174,7 +174,8 @@ async fn all_databases_come_back_as_they_were() {
     let of_shop = |(name, _): &(String, String)| name.contains("`shop`") || name.contains(" shop");
     let mut expected: Vec<_> = original.into_iter().filter(of_shop).collect();
     let mut one: Vec<_> = fresh.fingerprint().into_iter().filter(of_shop).collect();
-    (expected.sort(), one.sort());
+    expected.sort();
+    one.sort();
     assert_eq!(expected, one);
 }
 

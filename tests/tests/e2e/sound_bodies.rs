@@ -40,6 +40,9 @@ impl World {
                 let config = json!({"mysql_host": "db.example.net", "mysql_username": "u", "mysql_password": CANARY});
                 let mut serverless = without(self.serverless_job(&name), &["recipe_id"]);
                 serverless["config"] = config;
+                // What the job has of them by the first body needs a server.
+                serverless["pre_script"] = Value::Null;
+                serverless["post_script"] = Value::Null;
                 return vec![without(self.job(&name), &["recipe"]), serverless];
             }
             "/v1/jobs/{id}/storage" => json!({"storage": self.storages()}),
@@ -86,6 +89,12 @@ impl World {
             "compute": {"type": "server", "server_id": self.id("servers")}, "storage": self.storages(),
             "schedules": [schedule(name, json!({"cron": "30 2 * * *"}))],
             "encryption_key_id": self.id("encryption-keys"), "proxy_id": self.id("proxies"),
+            "manual_retention": {"keep_last": 5, "days": 6},
+            "limits": {
+                "run_seconds": 3_600, "stall_seconds": 60, "bandwidth_limit": 1 << 20, "max_bytes": 1 << 30,
+                "nice": true,
+            },
+            "pre_script": format!("backup -p{CANARY}"), "post_script": format!("backup -p{CANARY}"),
         })
     }
 
@@ -94,6 +103,7 @@ impl World {
             "name": name, "recipe_id": 1001, "config": {"url": format!("https://example.net/{CANARY}")},
             "compute": {"type": "ss_serverless", "region": "EU"}, "storage": self.storages(),
             "schedules": [schedule(name, json!({"frequency": 12, "frequency_mode": "hour"}))],
+            "compression": "gzip", "encryption_key_ids": [self.id("encryption-keys")], "accept_key_loss": true,
         })
     }
 }
@@ -101,7 +111,8 @@ impl World {
 fn schedule(name: &str, when: Value) -> Value {
     let mut schedule = json!({
         "schedule_name": name, "timezone": "Europe/Berlin", "run_offset": 1, "order": 1, "retention_hourly": 1,
-        "retention_daily": 2, "retention_weekly": 3, "retention_monthly": 4, "retention": {"daily": 2},
+        "retention_daily": 2, "retention_weekly": 3, "retention_monthly": 4,
+        "retention_keep_last": 5, "retention_days": 6, "retention": {"daily": 2},
     });
     schedule.as_object_mut().unwrap().extend(when.as_object().unwrap().clone());
     schedule

@@ -1,30 +1,37 @@
-//! The bytes: source → SHA-256 → zstd → SHA-256 and CRC64NVME → parts, in one pass and constant memory.
+//! The bytes: source → SHA-256 → zstd or gzip → age → SHA-256 and CRC64NVME → parts, in one pass and constant memory.
 //!
 //! Four stages work at once, joined by bounded channels: this task reads and sends, and a thread each hashes what was
-//! read, compresses it, and hashes what will be stored. Read buffers and part buffers are recycled, and a part goes to
+//! read, compresses and encrypts it, and hashes what will be stored. Read buffers and part buffers are recycled, and a part goes to
 //! every storage without being copied. Three parts of 5 MiB exist at most, and two of any larger size: 20 MiB up to an
 //! object of 25 GiB. Nothing touches a disk.
 //!
 //! The end of the source is never success: what comes out here says what was read and sent, and the caller decides
 //! whether that was all.
 
+mod compress;
+mod encrypt;
 mod parts;
+mod sink;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use age::Encryptor;
 use aws_lc_rs::digest::{Context, SHA256};
 use futures::stream::{FuturesUnordered, StreamExt};
 use holdfast_shared::aws::objects::{Part, crc64_of_joined};
+use holdfast_shared::domain::compression::Compression;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 
+use compress::Compressor;
+pub use encrypt::Recipients;
 use parts::{Filled, PartBuffers, PartWriter, Stopped};
+use sink::Sink;
 
 /// Bytes of a read buffer.
 const READ_BYTES: usize = 256 << 10;
@@ -33,14 +40,20 @@ const READ_BUFFERS: usize = 8;
 /// How much of the end of the plain bytes is kept, for the source's own end mark.
 const TAIL_BYTES: usize = 4 << 10;
 
-/// zstd's own threads. Two keep two cores busy, and a job of contiguous bytes compresses a fifth faster than a stream
-/// does, whose history lies apart from it most of the time (measured at level 3; stock `zstd` works the same way).
-const ZSTD_WORKERS: u32 = 2;
-/// What one of them takes on at a time: small, as every job that waits costs as much memory. The size stays the same
-/// within 0.1 %.
-const ZSTD_JOB_BYTES: u32 = 2 << 20;
-/// Above this level each thread needs far more memory and looks back further than a job, so there is one.
-const MAX_PARALLEL_LEVEL: u8 = 12;
+/// In which form bytes are stored.
+pub struct Form {
+    /// How they are compressed.
+    pub compression: Compression,
+    /// What encrypts them afterwards; `None` leaves them in the clear.
+    pub encryptor: Option<Encryptor>,
+}
+
+impl Form {
+    /// Whether they are stored as they are read.
+    fn is_plain(&self) -> bool {
+        self.compression == Compression::None && self.encryptor.is_none()
+    }
+}
 
 /// How far a pipe is; read by others while it runs.
 #[derive(Debug, Default)]
@@ -87,7 +100,7 @@ pub enum PipeError<E> {
     /// The source broke.
     #[error("the source could not be read")]
     Read(#[source] io::Error),
-    /// zstd refused.
+    /// The compressor refused.
     #[error("the data could not be compressed")]
     Compress(#[source] io::Error),
     /// A part could not be sent.
@@ -98,13 +111,13 @@ pub enum PipeError<E> {
     Lost,
 }
 
-/// Reads `source` to its end, compresses at `level` (1 to 19; 0 stores the bytes as they are) and hands each part to `put`,
-/// several at once and in order of their numbers. At least one part is handed over, if an empty one.
+/// Reads `source` to its end, brings it into `form` and hands each part to `put`, several at once and in order of their
+/// numbers. At least one part is handed over, if an empty one.
 ///
 /// When this returns, no part is on its way any more. Cancelling `cancel` ends it at any point.
 pub async fn pipe<R, P, F, E>(
     source: R,
-    level: u8,
+    form: Form,
     meter: &Meter,
     cancel: &CancellationToken,
     put: P,
@@ -125,9 +138,10 @@ where
     let buffers = PartBuffers::default();
     let writer = PartWriter::new(buffers.clone(), filled);
 
+    let is_plain = form.is_plain();
     let hashing = spawn_blocking(move || hash_plain(to_hash, hashed));
-    let compressing = spawn_blocking(move || compress(level, to_compress, free, writer));
-    let sealing = spawn_blocking(move || hash_stored(level, to_seal, sealed));
+    let compressing = spawn_blocking(move || compress(form, to_compress, free, writer));
+    let sealing = spawn_blocking(move || hash_stored(is_plain, to_seal, sealed));
     let reading = async { read_all(source, empty, read, meter).await.map_err(PipeError::Read) };
     let sending = async { send_all(to_send, buffers, meter, put).await.map_err(PipeError::Put) };
     // Dropping the two ends the threads too: each stops when a channel next to it is gone.
@@ -215,61 +229,21 @@ impl From<Stopped> for Stop {
     }
 }
 
-/// Compresses read buffers into parts and gives the buffers back; answers the bytes that went in.
-fn compress(
-    level: u8,
-    mut input: Receiver<Vec<u8>>,
-    free: Sender<Vec<u8>>,
-    mut parts: PartWriter,
-) -> Result<u64, Stop> {
-    let mut encoder = if level == 0 { None } else { Some(encoder(level).map_err(Stop::Compress)?) };
+/// Compresses read buffers into parts, encrypted where that is asked for, and gives the buffers back; answers the bytes
+/// that went in.
+fn compress(form: Form, mut input: Receiver<Vec<u8>>, free: Sender<Vec<u8>>, parts: PartWriter) -> Result<u64, Stop> {
+    let mut compressor = Compressor::new(form.compression).map_err(Stop::Compress)?;
+    let mut sink = Sink::open(parts, form.encryptor)?;
     let mut total = 0;
     while let Some(buffer) = input.blocking_recv() {
         total += buffer.len() as u64;
-        match &mut encoder {
-            Some(encoder) => compress_into(encoder, &buffer, &mut parts)?,
-            None => parts.copy(&buffer)?,
-        }
+        compressor.write(&buffer, &mut sink)?;
         // Gone when the source has ended.
         let _ = free.try_send(buffer);
     }
-    if let Some(encoder) = &mut encoder {
-        finish_into(encoder, &mut parts)?;
-    }
-    parts.finish()?;
+    compressor.finish(&mut sink)?;
+    sink.finish()?;
     Ok(total)
-}
-
-fn encoder(level: u8) -> io::Result<Encoder<'static>> {
-    let mut encoder = Encoder::new(i32::from(level))?;
-    // So that stock `zstd -t` proves the object too.
-    encoder.set_parameter(CParameter::ChecksumFlag(true))?;
-    if level <= MAX_PARALLEL_LEVEL {
-        encoder.set_parameter(CParameter::NbWorkers(ZSTD_WORKERS))?;
-        encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES))?;
-    }
-    Ok(encoder)
-}
-
-fn compress_into(encoder: &mut Encoder<'_>, bytes: &[u8], parts: &mut PartWriter) -> Result<(), Stop> {
-    let mut input = InBuffer::around(bytes);
-    while input.pos() < bytes.len() {
-        let part = parts.space()?;
-        let start = part.len();
-        encoder.run(&mut input, &mut OutBuffer::around_pos(part, start)).map_err(Stop::Compress)?;
-    }
-    Ok(())
-}
-
-fn finish_into(encoder: &mut Encoder<'_>, parts: &mut PartWriter) -> Result<(), Stop> {
-    loop {
-        let part = parts.space()?;
-        let start = part.len();
-        let left = encoder.finish(&mut OutBuffer::around_pos(part, start), true).map_err(Stop::Compress)?;
-        if left == 0 {
-            return Ok(());
-        }
-    }
 }
 
 struct StoredSum {
@@ -283,8 +257,8 @@ struct StoredSum {
 type Sealed = (Part, tokio::sync::OwnedSemaphorePermit);
 
 /// Hashes parts and passes them on.
-fn hash_stored(level: u8, mut input: Receiver<Filled>, output: Sender<Sealed>) -> StoredSum {
-    let mut hash = (level > 0).then(|| Context::new(&SHA256));
+fn hash_stored(is_plain: bool, mut input: Receiver<Filled>, output: Sender<Sealed>) -> StoredSum {
+    let mut hash = (!is_plain).then(|| Context::new(&SHA256));
     let (mut bytes, mut crc64) = (0, 0);
     while let Some(filled) = input.blocking_recv() {
         let part = Part::new(filled.number, filled.bytes.into());

@@ -1,5 +1,6 @@
 //! Part buffers: a fixed budget of memory that is filled, sent and filled again.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -112,5 +113,17 @@ impl PartWriter {
             None => self.next_part()?,
         };
         self.output.blocking_send(last).map_err(|_| Stopped)
+    }
+}
+
+/// For what can only write. It fails with [`Stopped`] alone.
+impl io::Write for PartWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.copy(bytes).map(|()| bytes.len()).map_err(|Stopped| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Parts are passed on when they are full.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -3,21 +3,31 @@
 //! A recipe first looks at its source and [`plan`]s: one [`Dump`] for each file that the backup will have. Each is then
 //! started, read to its end, and judged by its own [`Judge`].
 
+mod complaints;
 pub mod files;
 pub mod laravel_forge;
+pub mod mongodb;
 pub mod mysql;
+pub mod postgresql;
+pub mod redis;
+pub mod sqlite;
+mod url;
+mod watched;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_shared::domain::job::{Compute, Job};
+use holdfast_shared::domain::host::Host;
+use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::object_key::FileName;
-use holdfast_shared::domain::recipe::Recipe;
+use holdfast_shared::domain::recipe::{Access, Recipe};
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::{Sealed, Secret};
 use holdfast_shared::service::Service;
+use tokio::io::AsyncRead;
 
-use crate::remote::{Bytes, Machine, RemoteCommand, RemoteError, Running};
+use crate::remote::{Bytes, Group, Machine, RemoteCommand, RemoteError, Road, Running};
+use watched::Watched;
 
 /// A dump could not be taken, or not whole. Display is safe to show to the job's owner.
 #[derive(Debug, thiserror::Error)]
@@ -47,22 +57,6 @@ impl SourceError {
     }
 }
 
-/// What keeps this version from carrying out a job: told before anything is connected to or stored.
-pub fn check_built(job: &Job) -> Result<(), SourceError> {
-    match (&job.recipe, &job.compute) {
-        (_, Compute::Serverless { .. }) => Err(not_built("a job without a server")),
-        (Recipe::FileBackups(_) | Recipe::LaravelForgeBackups(_) | Recipe::MysqlBackups(_), Compute::Server { .. }) => {
-            Ok(())
-        }
-        (other, Compute::Server { .. }) => Err(not_built(other.slug())),
-    }
-}
-
-/// Trying again does not help: only another version does.
-fn not_built(what: &str) -> SourceError {
-    SourceError::Refused(format!("{what} is not carried out by this version yet"))
-}
-
 /// What a recipe is carried out with.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
@@ -72,6 +66,19 @@ pub struct Asked<'a> {
     pub job: &'a Job,
     /// What opens its secrets.
     pub service: &'a Service,
+    /// How tools that run on the worker reach the source; `None` where they run on a server, and find their own way.
+    pub road: Option<&'a Arc<Road>>,
+}
+
+/// Where a tool finds the server of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// What to connect to; `None` for the machine on which the tool runs.
+    pub host: Option<String>,
+    /// Its port.
+    pub port: u16,
+    /// What a certificate has to name: the host as the job names it, also where `host` is only what leads there.
+    pub name: Option<String>,
 }
 
 impl Asked<'_> {
@@ -79,15 +86,43 @@ impl Asked<'_> {
     pub fn secret(&self, key: &str, sealed: &Sealed) -> Result<Secret, SourceError> {
         Ok(self.service.open_config_secret(self.job, key, sealed)?)
     }
+
+    /// The access to a database server as a tool of this job has to be told it; see [`Asked::reach`].
+    pub async fn access(&self, access: &Access) -> Result<Access, SourceError> {
+        let Reach { host, port, .. } = self.reach(access).await?;
+        let host = host.as_deref().map(Host::parse).transpose().map_err(|why| SourceError::Refused(why.to_owned()))?;
+        Ok(Access { host, port, ..access.clone() })
+    }
+
+    /// Where a tool of this job finds its database server. A tool on the worker gets a local port that leads there: the
+    /// address that the guard judged, or what the job's proxy connects to, and nothing else.
+    pub async fn reach(&self, access: &Access) -> Result<Reach, SourceError> {
+        let name = access.host.as_ref().map(ToString::to_string);
+        match (self.road, &access.host) {
+            (None, _) => Ok(Reach { host: name.clone(), port: access.port, name }),
+            (Some(road), Some(host)) => {
+                let address = road.local_port(host, access.port).await?;
+                Ok(Reach { host: Some(address.ip().to_string()), port: address.port(), name })
+            }
+            (Some(_), None) => {
+                let message = "without a server the job has to name the database's host; set it";
+                Err(SourceError::Refused(message.to_owned()))
+            }
+        }
+    }
 }
 
 /// Looks at the source and tells what will be dumped: at least one dump, in the order of the backup's files.
 pub async fn plan(asked: &Asked<'_>) -> Result<Vec<Dump>, SourceError> {
     match &asked.job.recipe {
         Recipe::FileBackups(config) => files::plan(asked.machine, config).await,
+        Recipe::UrlBackups(config) => url::plan(asked, config).await,
+        Recipe::MongodbBackups(config) => mongodb::plan(asked, config).await,
+        Recipe::PostgresqlBackups(config) => postgresql::plan(asked, config).await,
+        Recipe::RedisBackups(config) => redis::plan(asked, config).await,
+        Recipe::SqliteBackups(config) => sqlite::plan(config),
         Recipe::LaravelForgeBackups(config) => laravel_forge::plan(asked.machine, config).await,
         Recipe::MysqlBackups(config) => mysql::plan(asked, config).await,
-        other => Err(not_built(other.slug())),
     }
 }
 
@@ -98,6 +133,26 @@ pub type SourceErrors = Vec<String>;
 pub trait Judge: fmt::Debug + Send {
     /// Takes in a line that the dump printed as an error.
     fn hear(&mut self, line: &str);
+
+    /// Takes in the bytes of the dump in their order, each once, before they go on: for formats of which the end alone
+    /// does not prove the whole. It is called for each read, so it must be quick and keep no more than it needs.
+    fn see(&mut self, _bytes: &[u8]) {}
+
+    /// How many of the last bytes are kept back until the tool has closed its output; see [`Judge::leave_out`].
+    fn keeps_back(&self) -> usize {
+        0
+    }
+
+    /// Tells how many bytes at the end of `end`, the last ones that the tool printed, are not the dump's: they are neither
+    /// stored nor shown to [`Judge::see`]. At most [`Judge::keeps_back`].
+    fn leave_out(&self, _end: &[u8]) -> usize {
+        0
+    }
+
+    /// What the log says of a whole dump that its owner should know and that is no fault.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Tells whether the dump is whole, once its bytes were read to their end and its tool ended with `code`; `tail` is
     /// the end of the bytes, at most 4 KiB.
@@ -113,14 +168,41 @@ pub struct Dump {
     pub name: FileName,
     /// What the log tells of it before it starts.
     pub notes: Vec<String>,
-    command: RemoteCommand,
+    origin: Origin,
     judge: Box<dyn Judge>,
+}
+
+/// Where a dump's bytes come from.
+enum Origin {
+    /// A command prints them.
+    Command(RemoteCommand),
+    /// The worker reads them by itself.
+    Bytes(Bytes),
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => f.debug_tuple("Command").field(command).finish(),
+            Self::Bytes(_) => f.write_str("Bytes(…)"),
+        }
+    }
 }
 
 impl Dump {
     /// What a command prints, judged by `judge`.
     pub fn of_command(name: FileName, command: RemoteCommand, judge: impl Judge + 'static) -> Self {
-        Self { name, notes: Vec::new(), command, judge: Box::new(judge) }
+        Self { name, notes: Vec::new(), origin: Origin::Command(command), judge: Box::new(judge) }
+    }
+
+    /// What the worker reads by itself, judged by `judge`, which hears nothing and is told of exit 0. A read that fails
+    /// ends the dump.
+    pub fn of_bytes(
+        name: FileName,
+        bytes: impl AsyncRead + Send + Unpin + 'static,
+        judge: impl Judge + 'static,
+    ) -> Self {
+        Self { name, notes: Vec::new(), origin: Origin::Bytes(Box::new(bytes)), judge: Box::new(judge) }
     }
 
     /// Adds to what the log tells of it.
@@ -137,14 +219,18 @@ impl Dump {
         mut on_line: impl FnMut(&str) + Send + 'static,
     ) -> Result<Source, SourceError> {
         let judge = SharedJudge(Arc::new(Mutex::new(self.judge)));
+        let command = match self.origin {
+            Origin::Command(command) => command,
+            Origin::Bytes(bytes) => return Ok(Source { bytes: Some(bytes), running: None, judge }),
+        };
         let hearing = judge.clone();
-        let running = machine
-            .spawn(self.command, move |line| {
+        let mut running = machine
+            .spawn(command, move |line| {
                 hearing.lock().hear(line);
                 on_line(line);
             })
             .await?;
-        Ok(Source { running, judge })
+        Ok(Source { bytes: running.take_stdout(), running: Some(running), judge })
     }
 }
 
@@ -159,21 +245,41 @@ impl SharedJudge {
 }
 
 /// A dump that runs.
-#[derive(Debug)]
 pub struct Source {
-    running: Running,
+    bytes: Option<Bytes>,
+    /// The command that prints them, if one does.
+    running: Option<Running>,
     judge: SharedJudge,
 }
 
 impl Source {
     /// The dump's bytes; once.
     pub fn take_bytes(&mut self) -> Result<Bytes, SourceError> {
-        self.running.take_stdout().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))
+        let bytes = self.bytes.take().ok_or_else(|| SourceError::Broken("the dump has no output".to_owned()))?;
+        Ok(Box::new(Watched::new(bytes, self.judge.clone())))
     }
 
-    /// Tells whether the dump is whole; see [`Judge::judge`].
-    pub async fn finish(self, tail: &[u8]) -> Result<SourceErrors, SourceError> {
-        let exit = self.running.wait().await?;
-        self.judge.lock().judge(exit.code, tail)
+    /// The processes that make it.
+    pub fn group(&self) -> Group {
+        self.running.as_ref().map(Running::group).unwrap_or_default()
+    }
+
+    /// Tells whether the dump is whole; see [`Judge::judge`]. What else there is to say of it is told to `on_remark`.
+    pub async fn finish(self, tail: &[u8], on_remark: impl FnMut(String)) -> Result<SourceErrors, SourceError> {
+        drop(self.bytes);
+        let code = match self.running {
+            Some(running) => running.wait().await?.code,
+            None => 0,
+        };
+        let judge = self.judge.lock();
+        let errors = judge.judge(code, tail)?;
+        judge.remarks().into_iter().for_each(on_remark);
+        Ok(errors)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("running", &self.running).field("judge", &self.judge).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openssh::Stdio;
@@ -30,6 +30,17 @@ const PIPE_BYTES: usize = 1 << 20;
 /// `timeout`'s own exit code ([coreutils](https://www.gnu.org/software/coreutils/manual/html_node/timeout-invocation.html)).
 const EXIT_TIMED_OUT: i32 = 124;
 
+/// Says whose child it is before it becomes the command: `timeout` leads a process group of its own number, with all that
+/// the command starts in it.
+const TELL_GROUP: &str = r#"echo "holdfast: group $PPID" >&2; exec "$@""#;
+/// How that line begins.
+const GROUP_WORDS: &str = "holdfast: group ";
+/// Turns the end of a command that was killed into an exit code: `timeout` dies of the signal that its child died of, and to
+/// ssh that looks like a lost connection.
+const TELL_END: &str = r#""$@"; exit $?"#;
+/// How long killing a group may take.
+const KILL_LIMIT: Duration = Duration::from_secs(3);
+
 /// What to run: a program and its arguments, each passed on as it is, whatever it holds.
 ///
 /// No shell of ours interprets them. That an argument is not taken for an option is for the caller to see to. Nothing
@@ -39,12 +50,13 @@ pub struct RemoteCommand {
     words: Vec<String>,
     stdin: Vec<u8>,
     limit: Duration,
+    is_killed: bool,
 }
 
 impl RemoteCommand {
     /// The program, found by the server's `PATH`.
     pub fn new(program: &str) -> Self {
-        Self { words: vec![program.to_owned()], stdin: Vec::new(), limit: DEFAULT_LIMIT }
+        Self { words: vec![program.to_owned()], stdin: Vec::new(), limit: DEFAULT_LIMIT, is_killed: false }
     }
 
     /// Adds arguments.
@@ -66,6 +78,27 @@ impl RemoteCommand {
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// How long it may run before it is killed with all that it started, none of which can catch that. Its exit code is
+    /// then 137.
+    #[must_use]
+    pub fn kill_after(mut self, limit: Duration) -> Self {
+        self.is_killed = true;
+        self.limit(limit)
+    }
+
+    /// The words that are sent: the command, guarded by `timeout`, with messages in English.
+    fn guarded(&self, wrap: &[String]) -> Vec<String> {
+        let (after, secs) = (KILL_AFTER_SECS.to_string(), self.limit.as_secs().to_string());
+        // Whoever kills a group is in it: somebody outside is left to tell what happened.
+        let outer = (self.limit.as_secs() + KILL_AFTER_SECS).to_string();
+        let guard: &[&str] = match self.is_killed {
+            false => &["timeout", "-k", &after, &secs],
+            true => &["timeout", "-k", &after, &outer, "sh", "-c", TELL_END, "sh", "timeout", "-s", "KILL", &secs],
+        };
+        let told = ["LC_ALL=C"].iter().chain(guard).chain(&["sh", "-c", TELL_GROUP, "sh"]);
+        told.map(|word| (*word).to_owned()).chain(wrap.iter().chain(&self.words).cloned()).collect()
     }
 }
 
@@ -96,12 +129,17 @@ pub struct Output {
 /// What a command prints.
 pub type Bytes = Box<dyn AsyncRead + Send + Unpin>;
 
+/// The processes of a command, once its machine has told their number.
+#[derive(Debug, Clone, Default)]
+pub struct Group(Arc<OnceLock<i32>>);
+
 /// A command that runs. Dropping it disconnects from it: it then ends at its next write, or at its time limit.
 pub struct Running {
     child: Child,
     stdout: Option<Bytes>,
     stderr: JoinHandle<String>,
     limit: Duration,
+    group: Group,
 }
 
 enum Child {
@@ -117,10 +155,8 @@ impl Machine {
         command: RemoteCommand,
         on_line: impl FnMut(&str) + Send + 'static,
     ) -> Result<Running, RemoteError> {
-        let RemoteCommand { words, stdin, limit } = command;
-        let (after, limit_secs) = (KILL_AFTER_SECS.to_string(), limit.as_secs().to_string());
-        let guarded = ["LC_ALL=C", "timeout", "-k", &after, &limit_secs];
-        let words = guarded.into_iter().chain(words.iter().map(String::as_str));
+        let words = command.guarded(self.wrap());
+        let RemoteCommand { stdin, limit, .. } = command;
         match self {
             Self::Server(session) => {
                 let mut remote = session.master.clone().arc_command("env");
@@ -137,6 +173,26 @@ impl Machine {
                 let mut child = local.spawn().map_err(RemoteError::Local)?;
                 let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
                 Ok(Running::start(Child::Worker(child), pipes, stdin, limit, on_line))
+            }
+        }
+    }
+
+    /// Kills all processes of a command, as far as that is possible: what runs as another user lives on until it writes.
+    /// To be asked only while the command may still run.
+    pub async fn kill(&self, group: &Group) {
+        let Some(number) = group.0.get() else { return };
+        match self {
+            Self::Server(_) => {
+                let words = ["-c", r#"kill -s KILL -- "-$1""#, "sh", &number.to_string()].map(str::to_owned);
+                let kill = self.output(RemoteCommand::new("sh").args(words).limit(KILL_LIMIT));
+                // A server that cannot be reached any more has ended its side of the connection too.
+                let _ = tokio::time::timeout(KILL_LIMIT, kill).await;
+            }
+            Self::Worker => {
+                if let Some(pid) = rustix::process::Pid::from_raw(*number) {
+                    // One that has ended needs no killing.
+                    let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+                }
             }
         }
     }
@@ -173,13 +229,19 @@ impl Running {
             // A smaller pipe works as well.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
-        let stderr = tokio::spawn(collect(errors, on_line));
-        Self { child, stdout: output.map(|pipe| Box::new(pipe) as Bytes), stderr, limit }
+        let group = Group::default();
+        let stderr = tokio::spawn(collect(errors, group.clone(), on_line));
+        Self { child, stdout: output.map(|pipe| Box::new(pipe) as Bytes), stderr, limit, group }
     }
 
     /// What it prints; once.
     pub fn take_stdout(&mut self) -> Option<Bytes> {
         self.stdout.take()
+    }
+
+    /// Its processes, for [`Machine::kill`].
+    pub fn group(&self) -> Group {
+        self.group.clone()
     }
 
     /// Waits for its end, after its output was read to the end: an end of output alone means nothing, since a connection
@@ -223,7 +285,7 @@ async fn feed(mut pipe: impl AsyncWrite + Unpin, bytes: Vec<u8>) {
 }
 
 /// Tells each line and keeps the last ones.
-async fn collect(pipe: Option<impl AsyncRead + Unpin>, mut on_line: impl FnMut(&str)) -> String {
+async fn collect(pipe: Option<impl AsyncRead + Unpin>, group: Group, mut on_line: impl FnMut(&str)) -> String {
     let Some(pipe) = pipe else { return String::new() };
     let (mut reader, mut kept, mut kept_bytes) = (BufReader::new(pipe), VecDeque::new(), 0);
     let mut line = Vec::new();
@@ -234,6 +296,11 @@ async fn collect(pipe: Option<impl AsyncRead + Unpin>, mut on_line: impl FnMut(&
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if let Some(Ok(number)) = text.strip_prefix(GROUP_WORDS).map(str::parse)
+            && group.0.set(number).is_ok()
+        {
+            continue;
+        }
         on_line(&text);
         kept_bytes += text.len() + 1;
         kept.push_back(text);

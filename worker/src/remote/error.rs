@@ -25,15 +25,14 @@ pub enum RemoteError {
         message: String,
     },
     /// The name does not exist.
-    #[error("host name {host} does not exist; correct the server's host")]
+    #[error("host name {host} does not exist; correct it")]
     UnknownName {
         /// The host.
         host: String,
     },
     /// The server shows another key than the pinned one.
     #[error(
-        "the host key has changed: expected {expected}, but the server shows {seen}; if that is right, accept the new key \
-         for this server"
+        "the host key has changed: expected {expected}, but the host shows {seen}; if that is right, accept its new key"
     )]
     HostKeyChanged {
         /// The pinned fingerprint.
@@ -52,15 +51,23 @@ pub enum RemoteError {
     Incompatible(String),
     /// The host lets its users in, but lets them connect nowhere from there.
     #[error(
-        "the proxy lets {user} in, but lets no connections through; allow them in its sshd_config (AllowTcpForwarding, \
+        "it lets {user} in, but lets no connections through; allow them in its sshd_config (AllowTcpForwarding, \
          PermitOpen, DisableForwarding) and in that user's authorized_keys (restrict, no-port-forwarding)"
     )]
     ForwardingRefused {
         /// The user.
         user: String,
     },
+    /// The jump host on the way to a server failed, and not the server.
+    #[error("proxy {name}: {error}")]
+    Proxy {
+        /// What its owner calls it.
+        name: String,
+        /// What is wrong with it.
+        error: Box<RemoteError>,
+    },
     /// The connection broke while a command ran.
-    #[error("the connection to the server was lost in the middle of it")]
+    #[error("the connection was lost in the middle of it")]
     Lost,
     /// The command ran into its time limit.
     #[error("it was still running after {hours} hours and was stopped")]
@@ -78,6 +85,7 @@ impl RemoteError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Guarded(refused) => refused.retry(),
+            Self::Proxy { error, .. } => error.retry(),
             Self::Unreachable { .. } | Self::Lost | Self::Local(_) => Retry::Later,
             Self::BadTarget(_)
             | Self::UnknownName { .. }
@@ -92,6 +100,7 @@ impl RemoteError {
     /// The step that failed: `connect`, `host_key`, `login`, `forwarding` or `command`.
     pub fn step(&self) -> &'static str {
         match self {
+            Self::Proxy { error, .. } => error.step(),
             Self::HostKeyChanged { .. } => "host_key",
             Self::LoginRefused { .. } => "login",
             Self::ForwardingRefused { .. } => "forwarding",

@@ -12,6 +12,21 @@ pub enum Machine {
 }
 
 impl Machine {
+    /// Runs each command from now on by another one, such as `nice`; on the worker itself none.
+    pub fn run_by(&mut self, words: &[&str]) {
+        if let Self::Server(session) = self {
+            session.wrap = words.iter().map(|word| (*word).to_owned()).collect();
+        }
+    }
+
+    /// The words before those of each command.
+    pub(super) fn wrap(&self) -> &[String] {
+        match self {
+            Self::Server(session) => &session.wrap,
+            Self::Worker => &[],
+        }
+    }
+
     /// Disconnects, where there is a connection. Commands that still run on a server lose theirs.
     pub async fn close(self) {
         match self {

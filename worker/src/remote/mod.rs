@@ -3,11 +3,16 @@
 //! It runs the system's OpenSSH: one master connection per server and run, a channel for each command. What a user named
 //! reaches it only through a generated ssh_config, after an allow-list. The private key lies in memory-backed storage,
 //! readable by us only, and only until the connection stands.
+//!
+//! What lies behind a proxy is reached by a [`Road`] through the proxy's own connection, a server's sshd like anything
+//! else: each ssh knows one host, one key and one pinned host key, and which of the two failed is never in doubt.
 
 mod command;
 mod error;
 mod forward;
+mod jump;
 mod machine;
+mod road;
 mod scan;
 mod target;
 
@@ -25,10 +30,12 @@ use holdfast_shared::guard::Guard;
 use openssh::{ControlPersist, KnownHosts, SessionBuilder};
 use tempfile::TempDir;
 
-pub use command::{Bytes, Exit, Output, RemoteCommand, Running};
+pub use command::{Bytes, Exit, Group, Output, RemoteCommand, Running};
 pub use error::RemoteError;
 pub use forward::forwards;
+pub use jump::Jump;
 pub use machine::Machine;
+pub use road::{Road, Stream};
 
 use error::Complaint;
 use target::{ALIAS, Target};
@@ -47,8 +54,13 @@ const MASTER_IDLE_SECS: NonZeroUsize = NonZeroUsize::new(60).expect("60 is not z
 pub struct Session {
     master: Arc<openssh::Session>,
     host_key: HostKey,
+    user: String,
+    /// What it goes through, where it does not go straight; closed after it.
+    way: Option<Box<Road>>,
+    /// Words before those of each command.
+    wrap: Vec<String>,
     /// Holds the master's socket; removed when dropped.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Session {
@@ -89,7 +101,37 @@ impl Session {
             Err(_) => return Err(unreachable(&target, "logging in took longer than a minute")),
         };
         removed.map_err(RemoteError::Local)?;
-        Ok(Self { master: Arc::new(master), host_key, _folder: folder })
+        Ok(Self { master: Arc::new(master), host_key, user: target.user, way: None, wrap: Vec::new(), folder })
+    }
+
+    /// The same, but connects from the jump that `road` goes through.
+    pub async fn open_through(
+        road: Road,
+        login: &Login,
+        private_key: &Secret,
+        clock: &SharedClock,
+    ) -> Result<Self, RemoteError> {
+        match Self::open_behind(&road, login, private_key, clock).await {
+            Ok(session) => Ok(Self { way: Some(Box::new(road)), ..session }),
+            Err(error) => {
+                road.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_behind(
+        road: &Road,
+        login: &Login,
+        private_key: &Secret,
+        clock: &SharedClock,
+    ) -> Result<Self, RemoteError> {
+        let target = Target::at(login, road.local_port(&login.host, login.port).await?)?;
+        let opened = Self::open_at(target, login.host_key.as_ref(), private_key, clock).await;
+        opened.map_err(|error| match error {
+            RemoteError::Unreachable { .. } => road.trouble().unwrap_or(error),
+            error => error,
+        })
     }
 
     /// The key that the server showed.
@@ -102,6 +144,9 @@ impl Session {
         if let Some(master) = Arc::into_inner(self.master) {
             // A master that is gone already is as good as closed.
             let _ = master.close().await;
+        }
+        if let Some(road) = self.way {
+            Box::pin(road.close()).await;
         }
     }
 }

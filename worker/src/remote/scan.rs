@@ -55,9 +55,9 @@ async fn scan(target: &Target, clock: &SharedClock) -> Result<Vec<HostKey>, Remo
         "-t",
         "ed25519,ecdsa,rsa",
         "-p",
-        &target.port.to_string(),
+        &target.address.port().to_string(),
         "--",
-        &target.address.to_string(),
+        &target.address.ip().to_string(),
     ]);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = match timeout(SCAN_TIMEOUT, command.output()).await {

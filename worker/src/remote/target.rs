@@ -1,7 +1,7 @@
 //! The target: what ssh is told, and nothing else. No word of a user reaches a command line or another option's line.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,9 +25,11 @@ const ALL_TIMEOUT: Duration = Duration::from_secs(105);
 pub(super) struct Target {
     /// As its owner named it; for messages only.
     pub host: String,
-    /// Where the guard says that this leads. Nobody looks the name up again.
-    pub address: IpAddr,
+    /// Its port, likewise.
     pub port: u16,
+    /// What to connect to: where the guard says that this leads, or a port of ours that leads there. Nobody looks the
+    /// name up again.
+    pub address: SocketAddr,
     pub user: String,
     /// How long the address may take to accept a connection, seconds.
     pub connect_secs: usize,
@@ -72,11 +74,15 @@ impl Target {
     async fn all(login: &Login, guard: &Guard) -> Result<Vec<Self>, RemoteError> {
         let found = guard.resolve(&login.host, login.port).await?;
         let connect_secs = (CONNECT_SECS / found.len().max(1)).max(MIN_CONNECT_SECS);
-        let target = |address| Self::new(&login.host, address, login.port, &login.user);
-        found.iter().map(|found| Ok(Self { connect_secs, ..target(found.ip())? })).collect()
+        found.iter().map(|address| Ok(Self { connect_secs, ..Self::at(login, *address)? })).collect()
     }
 
-    fn new(host: &str, address: IpAddr, port: u16, user: &str) -> Result<Self, RemoteError> {
+    /// A login whose host is reached at this address.
+    pub(super) fn at(login: &Login, address: SocketAddr) -> Result<Self, RemoteError> {
+        Self::new(&login.host, address, login.port, &login.user)
+    }
+
+    fn new(host: &str, address: SocketAddr, port: u16, user: &str) -> Result<Self, RemoteError> {
         let bad = |what: &str, why: &str| RemoteError::BadTarget(format!("its {what} {why}"));
         let host = Host::parse(host).map_err(|why| bad("host", why))?;
         let user = LoginName::parse(user).map_err(|why| bad("user", why))?;
@@ -91,11 +97,11 @@ impl Target {
     /// `aes128-gcm` comes first since it takes the least CPU per byte where the processor knows AES (measured: 1.6 times
     /// faster than chacha20). Only the given key is offered, only the pinned host key is taken, and nothing is forwarded.
     pub(super) fn ssh_config(&self, identity: &Path, known_hosts: &Path) -> String {
-        let Self { address, port, user, connect_secs, .. } = self;
+        let Self { address, user, connect_secs, .. } = self;
         let mut text = format!("Host {ALIAS}\n");
         let options = [
-            ("HostName", address.to_string()),
-            ("Port", port.to_string()),
+            ("HostName", address.ip().to_string()),
+            ("Port", address.port().to_string()),
             ("User", user.clone()),
             ("HostKeyAlias", ALIAS.to_owned()),
             ("IdentityFile", identity.display().to_string()),
@@ -125,7 +131,8 @@ impl Target {
             ),
             ("ServerAliveInterval", "15"),
             ("ServerAliveCountMax", "4"),
-            ("LogLevel", "ERROR"),
+            // A jump's log tells why something behind it cannot be reached.
+            ("LogLevel", "INFO"),
         ];
         let fixed = fixed.into_iter().map(|(name, value)| (name, value.to_owned()));
         for (name, value) in options.into_iter().chain(fixed) {
@@ -137,11 +144,11 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
-    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 2222);
 
     #[test]
     fn the_config_names_one_server_by_a_fixed_alias() {
@@ -161,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn addresses_are_tried_until_one_answers() {
         let targets: Vec<_> = (1..=4)
-            .map(|last| Target::new("host", IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), 22, "root").unwrap())
+            .map(|last| Target::new("host", SocketAddr::from(([192, 0, 2, last], 22)), 22, "root").unwrap())
             .collect();
         let tried = std::cell::RefCell::new(Vec::new());
         let answer = in_turn(targets.clone(), async |target: Target| {

@@ -4,20 +4,25 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join_all, try_join_all};
-use holdfast_shared::aws::objects::{Objects, ObjectsError, Part, Upload};
+use bytes::Bytes;
+use holdfast_shared::ErrorKind;
+use holdfast_shared::aws::objects::{Part, Swept, Upload};
 use holdfast_shared::domain::backup::{Copy, File, MAX_FILES, Outcome, Status};
-use holdfast_shared::domain::job::Job;
-use holdfast_shared::domain::login::{LoginStatus, SshHost};
-use holdfast_shared::domain::object_key::{FileName, ObjectKey};
-use holdfast_shared::domain::server::Server;
-use holdfast_shared::domain::storage::Storage;
+use holdfast_shared::domain::compression::Compression;
+use holdfast_shared::domain::encryption_key::EncryptionKey;
+use holdfast_shared::domain::object_key::{FileName, MANIFEST, ObjectKey};
+use holdfast_shared::domain::retry::Retry;
 
+use super::connect::Site;
 use super::directory_of;
 use super::keeper::{Kept, StopCause};
-use crate::pipeline::{PipeError, Piped, pipe};
-use crate::recipe::{Asked, Dump, SourceError, SourceErrors, check_built, plan};
-use crate::remote::{Machine, RemoteError, Session};
+use super::limits::Exceeded;
+use super::manifest;
+use super::targets::{COMPLETE_LAG, Target, Targets};
+use super::{hooks, limits};
+use crate::pipeline::{Form, PipeError, Piped, Recipients, pipe};
+use crate::recipe::{Asked, Dump, SourceError, SourceErrors, plan};
+use crate::remote::{Machine, RemoteError};
 
 /// How long a worker that is stopping may spend on deleting what it stored; the next attempt deletes the rest.
 const HURRIED_DISCARD: Duration = Duration::from_secs(6);
@@ -28,17 +33,23 @@ pub(super) enum RunError {
     /// The server, or the dump on it.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A storage.
-    #[error("storage {name}: {error}")]
+    /// Every storage.
+    #[error("{message}")]
     Storage {
-        /// What its owner calls it.
-        name: String,
-        /// What it said.
-        error: ObjectsError,
+        /// What each of them said.
+        message: String,
+        /// Whether trying again can help any.
+        retry: Retry,
     },
     /// What the job asks for, and this worker cannot do.
     #[error("{0}")]
-    Refused(&'static str),
+    Refused(String),
+    /// The script that runs before anything is read.
+    #[error("pre_script {0}")]
+    PreScript(String),
+    /// A limit of the job.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
     /// One of our own records.
     #[error(transparent)]
     Service(#[from] holdfast_shared::Error),
@@ -48,6 +59,18 @@ pub(super) enum RunError {
     /// It was stopped; [`Kept::stop_cause`] tells why.
     #[error("the run was stopped")]
     Stopped,
+}
+
+impl RunError {
+    /// The same, told as the fault of a proxy where it is one of connecting.
+    pub(super) fn of_proxy(self, name: &str) -> Self {
+        match self {
+            Self::Source(SourceError::Remote(error)) => {
+                RemoteError::Proxy { name: name.to_owned(), error: Box::new(error) }.into()
+            }
+            other => other,
+        }
+    }
 }
 
 impl From<RemoteError> for RunError {
@@ -60,42 +83,58 @@ impl From<RemoteError> for RunError {
 pub(super) struct Finished {
     pub outcome: Outcome,
     /// To delete it again should the record be refused.
-    pub uploads: Vec<Arc<StorageUpload>>,
+    pub targets: Targets,
 }
 
-/// A storage of the job and the bucket behind it.
-struct Bucket {
-    storage: Storage,
-    objects: Objects,
+/// Below which all lies that the attempt stores.
+pub(super) fn prefix_of(kept: &Kept) -> String {
+    let backup = &kept.claim.backup;
+    directory_of(backup).prefix_of_attempt(backup.attempt)
 }
 
-/// A file of a run in one storage.
-pub(super) struct StorageUpload {
-    name: String,
-    upload: Upload,
+/// What encrypts the files of a run, if anything does.
+struct Sealing {
+    recipients: Option<Recipients>,
+    fingerprints: Vec<String>,
 }
 
-impl StorageUpload {
-    fn failed(&self, error: ObjectsError) -> RunError {
-        RunError::Storage { name: self.name.clone(), error }
+impl Sealing {
+    /// The form of one file, and what it adds to the file's name.
+    fn form(&self, compression: Compression, name: FileName) -> Result<(Form, FileName), RunError> {
+        let encryptor = self.recipients.as_ref().map(Recipients::encryptor).transpose();
+        let encryptor = encryptor.map_err(|error| RunError::Refused(format!("nothing can be encrypted: {error}")))?;
+        let name = compression.ending().map_or(name.clone(), |ending| name.and(ending));
+        let name = if encryptor.is_some() { name.and("age") } else { name };
+        Ok((Form { compression, encryptor }, name))
     }
 }
 
 /// Runs the attempt of `kept`. When it fails, whatever reason there is, nothing of it stays behind that could be deleted.
 pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
-    check_built(&kept.claim.job)?;
-    honours(&kept.claim.job)?;
-    let Some(server) = &kept.claim.server else { return Err(RunError::Internal("the job has no server".to_owned())) };
-    let buckets = open_buckets(kept).await?;
-    until_stopped(kept, sweep_earlier(kept, &buckets)).await?;
-    let machine = Machine::Server(until_stopped(kept, connect(kept, server)).await?);
-    let finished = dump(kept, &machine, &buckets).await;
-    machine.close().await;
+    let sealing = sealing(kept).await?;
+    let targets = until_stopped(kept, open_targets(kept)).await?;
+    until_stopped(kept, sweep_earlier(kept, &targets)).await?;
+    let scripts = kept.service.open_hooks(&kept.claim.job)?;
+    let mut site = until_stopped(kept, Site::open(kept)).await?;
+    let finished = match hooks::before(kept, &site.machine, &scripts).await {
+        Ok(()) => {
+            limits::be_polite(kept, &mut site.machine).await;
+            let finished = limits::within(kept, dump(kept, &site, targets, &sealing)).await;
+            site.machine.run_by(&[]);
+            finished.map_err(|error| site.explained(error))
+        }
+        Err(error) => Err(error),
+    };
+    let finished = hooks::after(kept, &site.machine, &scripts, finished).await;
+    site.close().await;
     finished
 }
 
 /// Gives up on `work` as soon as the run is to stop.
-async fn until_stopped<T>(kept: &Kept, work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+pub(super) async fn until_stopped<T>(
+    kept: &Kept,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
     tokio::select! {
         biased;
         () = kept.stop.cancelled() => Err(RunError::Stopped),
@@ -103,100 +142,71 @@ async fn until_stopped<T>(kept: &Kept, work: impl Future<Output = Result<T, RunE
     }
 }
 
-/// Refuses a job that asks for more than this worker can do. What its owner believes to be encrypted must never be stored in
-/// the clear, and what is reached through a jump host must not be tried without it.
-fn honours(job: &Job) -> Result<(), RunError> {
-    if job.encryption_key_id.is_some() {
-        let message = "the job has an encryption key, and this worker cannot encrypt; nothing was read or stored. \
-                       Take the key away from the job to store its backups in the clear";
-        return Err(RunError::Refused(message));
+/// What a job's backups are encrypted with. What its owner believes to be encrypted must never be stored in the clear: a
+/// key that is gone or cannot be used ends the run before anything is read.
+async fn sealing(kept: &Kept) -> Result<Sealing, RunError> {
+    let refused =
+        |why: String| RunError::Refused(format!("{why}; nothing was read or stored. Give the job another key"));
+    let keys = kept.service.encryption_keys_of(&kept.claim.job).await.map_err(|error| match error.kind {
+        ErrorKind::NotFound => refused("an encryption key of the job is gone".to_owned()),
+        _ => error.into(),
+    })?;
+    let recipients = Recipients::of(keys.iter().map(|key| &key.key)).map_err(refused)?;
+    for EncryptionKey { name, key, .. } in &keys {
+        kept.log.line(format!("encrypted to {name} ({})", key.fingerprint));
     }
-    if job.proxy_id.is_some() {
-        let message = "the job has a proxy, and this worker cannot go through one; nothing was read or stored. \
-                       Take the proxy away from the job to connect without it";
-        return Err(RunError::Refused(message));
-    }
-    Ok(())
+    Ok(Sealing { recipients, fingerprints: keys.into_iter().map(|key| key.key.fingerprint).collect() })
 }
 
-async fn open_buckets(kept: &Kept) -> Result<Vec<Bucket>, RunError> {
-    let mut buckets = Vec::with_capacity(kept.claim.storages.len());
+/// The buckets of all storages; one that leads where we do not connect to is lost from the beginning.
+async fn open_targets(kept: &Kept) -> Result<Targets, RunError> {
+    let mut targets = Vec::with_capacity(kept.claim.storages.len());
     for storage in &kept.claim.storages {
-        let reached = kept.service.check_reach(storage).await;
-        reached.map_err(|error| RunError::Storage { name: storage.name.clone(), error: error.into() })?;
         let objects = kept.service.objects(&kept.claim.backup.account, storage)?;
-        buckets.push(Bucket { storage: storage.clone(), objects });
+        targets.push(Target::new(storage.clone(), objects));
     }
-    Ok(buckets)
+    let targets = Targets::new(targets, kept.log.clone());
+    let reach = |_, target: Arc<Target>| async move { Ok(kept.service.check_reach(&target.storage).await?) };
+    targets.everywhere(reach).await?;
+    Ok(targets)
 }
 
 /// Deletes what earlier attempts left: objects that were completed without a record, and uploads.
-async fn sweep_earlier(kept: &Kept, buckets: &[Bucket]) -> Result<(), RunError> {
+async fn sweep_earlier(kept: &Kept, targets: &Targets) -> Result<(), RunError> {
     let own = kept.claim.backup.attempt;
     if own <= 1 {
         return Ok(());
     }
     let prefix = directory_of(&kept.claim.backup).prefix_of_backup();
     let keep = |key: &str| ObjectKey::parse(key).is_none_or(|key| key.attempt() >= own);
-    for Bucket { storage, objects } in buckets {
-        let swept = objects.sweep_prefix(&prefix, keep).await;
-        let swept = swept.map_err(|error| RunError::Storage { name: storage.name.clone(), error })?;
-        if swept != Default::default() {
-            let (objects, uploads) = (swept.objects, swept.uploads);
-            kept.log
-                .line(format!("{}: deleted {objects} objects, {uploads} uploads of earlier attempts", storage.name));
-        }
+    let sweep = |_, target: Arc<Target>| {
+        let prefix = &prefix;
+        async move { target.objects.sweep_prefix(prefix, keep).await }
+    };
+    for (target, swept) in targets.all().iter().zip(targets.everywhere(sweep).await?) {
+        let Some(Swept { objects, uploads }) = swept.filter(|swept| *swept != Swept::default()) else { continue };
+        let name = &target.storage.name;
+        kept.log.line(format!("{name}: deleted {objects} objects, {uploads} uploads of earlier attempts"));
     }
     Ok(())
-}
-
-/// Connects to the server and pins its key on first use.
-async fn connect(kept: &Kept, server: &Server) -> Result<Session, RunError> {
-    let backup = &kept.claim.backup;
-    let (host, login) = (SshHost::Server(server.id), &server.login);
-    let private_key = kept.service.open_ssh_key(&backup.account, login.ssh_key_id).await?;
-    let opened = Session::open(login, &private_key, &kept.service.aws.outside.guard, &kept.service.clock).await;
-    let status = if opened.is_ok() { LoginStatus::Success } else { LoginStatus::Failed };
-    if let Err(error) = kept.service.login_used(&backup.account, host, status).await {
-        tracing::debug!(error = error.chain(), "the server's last use could not be noted");
-    }
-    let session = opened?;
-    let shown = session.host_key();
-    kept.log.line(format!("connected; the server showed {}", shown.fingerprint));
-    if login.host_key.is_none() {
-        let pinned = kept.service.pin_host_key(&backup.account, host, login, shown.clone()).await?;
-        if pinned.fingerprint != shown.fingerprint {
-            let seen = shown.fingerprint.clone();
-            session.close().await;
-            return Err(RemoteError::HostKeyChanged { expected: pinned.fingerprint, seen }.into());
-        }
-        kept.log.line("this key is pinned from now on, as it was the first connection");
-    }
-    Ok(session)
 }
 
 /// What an attempt has stored so far.
 #[derive(Default)]
 struct Stored {
-    uploads: Vec<Arc<StorageUpload>>,
     files: Vec<File>,
-    /// Of each storage, with a key for each file.
-    copies: Vec<Copy>,
+    /// The same in every storage.
+    keys: Vec<String>,
     source_errors: SourceErrors,
 }
 
 /// Stores each dump as one object per storage and proves each; deletes all of them where anything fails.
-async fn dump(kept: &Kept, machine: &Machine, buckets: &[Bucket]) -> Result<Finished, RunError> {
-    let copies = buckets.iter().map(|bucket| Copy { storage_id: bucket.storage.id, keys: Vec::new() }).collect();
-    let mut stored = Stored { copies, ..Stored::default() };
-    match store_all(kept, machine, buckets, &mut stored).await {
-        Ok(()) => {
-            let Stored { uploads, files, copies, source_errors } = stored;
-            let status = if source_errors.is_empty() { Status::Completed } else { Status::CompletedWithErrors };
-            Ok(Finished { outcome: Outcome { status, files, copies, source_errors }, uploads })
-        }
+async fn dump(kept: &Kept, site: &Site, targets: Targets, sealing: &Sealing) -> Result<Finished, RunError> {
+    match store_all(kept, site, &targets, sealing).await {
+        Ok(outcome) => Ok(Finished { outcome, targets }),
         Err(error) => {
-            let discarding = discard(&stored.uploads);
+            let prefix = prefix_of(kept);
+            let discarding = targets.discard(&prefix);
             match kept.stop_cause() {
                 Some(StopCause::Shutdown) => drop(tokio::time::timeout(HURRIED_DISCARD, discarding).await),
                 _ => discarding.await,
@@ -206,84 +216,143 @@ async fn dump(kept: &Kept, machine: &Machine, buckets: &[Bucket]) -> Result<Fini
     }
 }
 
-async fn store_all(kept: &Kept, machine: &Machine, buckets: &[Bucket], stored: &mut Stored) -> Result<(), RunError> {
-    let asked = Asked { machine, job: &kept.claim.job, service: &kept.service };
+async fn store_all(kept: &Kept, site: &Site, targets: &Targets, sealing: &Sealing) -> Result<Outcome, RunError> {
+    let Site { machine, road } = site;
+    let asked = Asked { machine, job: &kept.claim.job, service: &kept.service, road: road.as_ref() };
     let dumps = until_stopped(kept, async { Ok(plan(&asked).await?) }).await?;
     if dumps.len() > MAX_FILES {
         let count = dumps.len();
         let message = format!("the source makes {count} files, and a backup holds at most {MAX_FILES}; split the job");
         return Err(SourceError::Refused(message).into());
     }
+    let mut stored = Stored::default();
     for dump in dumps {
-        store(kept, machine, buckets, dump, stored).await?;
+        store(kept, machine, targets, sealing, dump, &mut stored).await?;
     }
-    Ok(())
+    let outcome = outcome(targets, sealing, stored);
+    until_stopped(kept, store_manifest(kept, targets, &outcome)).await?;
+    // A storage that missed the manifest alone misses its copy as well.
+    Ok(judged(targets, outcome))
+}
+
+fn outcome(targets: &Targets, sealing: &Sealing, stored: Stored) -> Outcome {
+    let Stored { files, keys, source_errors } = stored;
+    let copies = targets.all().iter().map(|target| Copy::stored(target.storage.id, keys.clone())).collect();
+    let (status, encrypted_to) = (Status::Completed, sealing.fingerprints.clone());
+    judged(targets, Outcome { status, files, copies, source_errors, encrypted_to })
+}
+
+/// The outcome with the copies that are missing as far as is known.
+fn judged(targets: &Targets, outcome: Outcome) -> Outcome {
+    let known = targets.all().iter().zip(outcome.copies).map(|(target, copy)| match target.lost() {
+        None => copy,
+        Some(why) => Copy::missing(copy.storage_id, copy.keys, why),
+    });
+    let copies: Vec<Copy> = known.collect();
+    let is_whole = outcome.source_errors.is_empty() && copies.iter().all(Copy::holds);
+    let status = if is_whole { Status::Completed } else { Status::CompletedWithErrors };
+    Outcome { status, copies, ..outcome }
 }
 
 /// Stores one dump in every storage and proves it.
 async fn store(
     kept: &Kept,
     machine: &Machine,
-    buckets: &[Bucket],
+    targets: &Targets,
+    sealing: &Sealing,
     dump: Dump,
     stored: &mut Stored,
 ) -> Result<(), RunError> {
-    let level = kept.claim.job.recipe.compression_level();
-    let name = if level == 0 { dump.name.clone() } else { dump.name.and("zst") };
-    let uploads = until_stopped(kept, start_uploads(kept, buckets, &name, stored)).await?;
+    let (form, name) = sealing.form(kept.claim.job.compressed(), dump.name.clone())?;
+    // The one name that means something else beside a backup's files.
+    let name = if name.as_str() == MANIFEST { name.and("file") } else { name };
+    let backup = &kept.claim.backup;
+    let key = directory_of(backup).object(backup.attempt, name.clone()).to_string();
+    let start = |_, target: Arc<Target>| {
+        let key = &key;
+        async move { target.objects.start_upload(key).await.map(Arc::new) }
+    };
+    let uploads = until_stopped(kept, targets.everywhere(start)).await?;
     dump.notes.iter().for_each(|note| kept.log.line(note));
     let log = kept.log.clone();
     let mut source = until_stopped(kept, async { Ok(dump.start(machine, move |line| log.line(line)).await?) }).await?;
     kept.log.line(format!("dump of {name} started"));
-    let bytes = source.take_bytes()?;
-    let put = |part: Part| put_everywhere(&uploads, part);
-    let piped = pipe(bytes, level, &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
-    let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail).await?) }).await?;
+    let group = source.group();
+    let received = async {
+        let bytes = limits::Limited::new(source.take_bytes()?, kept.limits.clone());
+        let put = |part: Part| put_everywhere(kept, targets, &uploads, part);
+        let piped = pipe(bytes, form, &kept.meter, &kept.stop, put).await.map_err(pipe_error)?;
+        let remark = |line| kept.log.line(line);
+        let source_errors = until_stopped(kept, async { Ok(source.finish(&piped.tail, remark).await?) }).await?;
+        Ok::<_, RunError>((piped, source_errors))
+    };
+    let (piped, source_errors) = match received.await {
+        Ok(received) => received,
+        Err(error) => {
+            machine.kill(&group).await;
+            return Err(error);
+        }
+    };
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
     kept.log.line(format!("to be stored: {} bytes, SHA-256 {}", piped.stored_bytes, piped.stored_sha256));
-    let keys = until_stopped(kept, complete(kept, &uploads, &piped)).await?;
+    until_stopped(kept, complete(kept, targets, &uploads, &piped)).await?;
     stored.source_errors.extend(source_errors);
-    stored.copies.iter_mut().zip(keys).for_each(|(copy, key)| copy.keys.push(key));
+    stored.keys.push(key);
     stored.files.push(file(stored.files.len(), name, piped)?);
     Ok(())
 }
 
-/// Starts a file in every storage; what was started is in `stored` whatever happens.
-async fn start_uploads(
-    kept: &Kept,
-    buckets: &[Bucket],
-    name: &FileName,
-    stored: &mut Stored,
-) -> Result<Vec<Arc<StorageUpload>>, RunError> {
-    let backup = &kept.claim.backup;
-    let key = directory_of(backup).object(backup.attempt, name.clone()).to_string();
-    let before = stored.uploads.len();
-    for Bucket { storage, objects } in buckets {
-        let started = objects.start_upload(&key).await;
-        let upload = started.map_err(|error| RunError::Storage { name: storage.name.clone(), error })?;
-        stored.uploads.push(Arc::new(StorageUpload { name: storage.name.clone(), upload }));
-    }
-    Ok(stored.uploads[before..].to_vec())
-}
+/// A file's upload in each storage; none where the storage is lost.
+type Uploads = [Option<Arc<Upload>>];
 
 /// Sends one part to every storage at once; the bytes are shared.
-async fn put_everywhere(uploads: &[Arc<StorageUpload>], part: Part) -> Result<(), RunError> {
-    try_join_all(uploads.iter().map(|to| put_part(to, &part))).await.map(drop)
+async fn put_everywhere(kept: &Kept, targets: &Targets, uploads: &Uploads, part: Part) -> Result<(), RunError> {
+    let bytes = part.bytes.len();
+    let put = |place: usize, target: Arc<Target>| {
+        let (upload, part) = (uploads[place].clone(), part.clone());
+        async move {
+            let _owing = kept.limits.owing(&target.storage.name);
+            match upload {
+                Some(upload) => upload.put_part(&part).await,
+                None => Ok(()),
+            }
+        }
+    };
+    targets.send_everywhere(bytes, put).await
 }
 
-async fn put_part(to: &StorageUpload, part: &Part) -> Result<(), RunError> {
-    to.upload.put_part(part).await.map_err(|error| to.failed(error))
+/// Completes every object and reads back what the stores hold.
+async fn complete(kept: &Kept, targets: &Targets, uploads: &Uploads, piped: &Piped) -> Result<(), RunError> {
+    let complete = |place: usize, target: Arc<Target>| {
+        let upload = uploads[place].clone();
+        async move {
+            let _owing = kept.limits.owing(&target.storage.name);
+            match upload {
+                Some(upload) => upload.complete(piped.stored_bytes, piped.crc64).await.map(Some),
+                None => Ok(None),
+            }
+        }
+    };
+    for (target, stored) in targets.all().iter().zip(targets.everywhere_within(COMPLETE_LAG, complete).await?) {
+        let Some(stored) = stored.flatten() else { continue };
+        let name = &target.storage.name;
+        kept.log.line(format!("{name}: stored {} bytes, read back {}", stored.size_bytes, stored.checksum));
+    }
+    Ok(())
 }
 
-/// Completes every object and reads back what the stores hold; answers the keys, in the order of the storages.
-async fn complete(kept: &Kept, uploads: &[Arc<StorageUpload>], piped: &Piped) -> Result<Vec<String>, RunError> {
-    try_join_all(uploads.iter().map(|to| complete_one(kept, to, piped))).await
-}
-
-async fn complete_one(kept: &Kept, to: &StorageUpload, piped: &Piped) -> Result<String, RunError> {
-    let stored = to.upload.complete(piped.stored_bytes, piped.crc64).await.map_err(|error| to.failed(error))?;
-    kept.log.line(format!("{}: stored {} bytes, read back {}", to.name, stored.size_bytes, stored.checksum));
-    Ok(stored.key)
+/// Puts what tells of the files beside them.
+async fn store_manifest(kept: &Kept, targets: &Targets, outcome: &Outcome) -> Result<(), RunError> {
+    let internal = |error: String| RunError::Internal(error);
+    let key = manifest::key(&kept.claim).ok_or_else(|| internal("the manifest has no name".to_owned()))?;
+    let content = manifest::manifest(&kept.claim, outcome, kept.service.clock.now());
+    let text = serde_json::to_string_pretty(&content).map_err(|error| internal(error.to_string()))?;
+    let text = Bytes::from(text + "\n");
+    let put = |_, target: Arc<Target>| {
+        let (key, text) = (&key, text.clone());
+        async move { target.objects.put(key, text).await }
+    };
+    targets.everywhere(put).await.map(drop)
 }
 
 fn file(before: usize, name: FileName, piped: Piped) -> Result<File, RunError> {
@@ -298,23 +367,15 @@ fn file(before: usize, name: FileName, piped: Piped) -> Result<File, RunError> {
     })
 }
 
-/// Deletes what was stored, as far as the stores let it: what stays is swept later.
-pub(super) async fn discard(uploads: &[Arc<StorageUpload>]) {
-    join_all(uploads.iter().map(|to| discard_one(to))).await;
-}
-
-async fn discard_one(to: &StorageUpload) {
-    if let Err(error) = to.upload.discard().await {
-        tracing::warn!(storage = to.name, key = to.upload.key(), %error, "an object stays behind until it is swept");
-    }
-}
-
 fn pipe_error(error: PipeError<RunError>) -> RunError {
     match error {
         PipeError::Put(error) => error,
         PipeError::Cancelled => RunError::Stopped,
-        PipeError::Read(error) => SourceError::Broken(format!("the dump could not be read: {error}")).into(),
-        PipeError::Compress(error) => RunError::Internal(format!("zstd: {error}")),
+        PipeError::Read(error) => match Exceeded::of(&error) {
+            Some(exceeded) => exceeded.into(),
+            None => SourceError::Broken(format!("the dump could not be read: {error}")).into(),
+        },
+        PipeError::Compress(error) => RunError::Internal(format!("the compressor failed: {error}")),
         PipeError::Lost => RunError::Internal(error.to_string()),
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::limits::RunLimits;
 use super::log::RunLog;
 use crate::pipeline::SharedMeter;
 
@@ -26,6 +27,8 @@ pub(super) enum StopCause {
     LeaseLost,
     /// This worker is stopping.
     Shutdown,
+    /// It ran into a limit of its job; [`super::execute::RunError::Limit`] tells which.
+    Limit,
 }
 
 /// What the keeper and the run share.
@@ -35,6 +38,7 @@ pub(super) struct Kept {
     pub claim: Arc<Claim>,
     pub log: Arc<RunLog>,
     pub meter: SharedMeter,
+    pub limits: Arc<RunLimits>,
     /// Stops the run.
     pub stop: CancellationToken,
     cause: Arc<Mutex<Option<StopCause>>>,
@@ -44,6 +48,7 @@ impl Kept {
     pub(super) fn new(service: &Service, claim: Claim, shutdown: &CancellationToken) -> Self {
         Self {
             service: service.clone(),
+            limits: Arc::new(RunLimits::new(claim.job.limits)),
             claim: Arc::new(claim),
             log: Arc::new(RunLog::new(service.clock.clone())),
             meter: SharedMeter::default(),
@@ -58,7 +63,7 @@ impl Kept {
         cause.or(self.stop.is_cancelled().then_some(StopCause::Shutdown))
     }
 
-    fn stop_because(&self, cause: StopCause) {
+    pub(super) fn stop_because(&self, cause: StopCause) {
         self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
         self.stop.cancel();
     }

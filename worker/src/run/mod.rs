@@ -3,11 +3,17 @@
 //! The order of writes is the safety: every byte is stored and read back, then one conditional write makes the backup
 //! `completed`. What was stored without that write is deleted here, or by whoever comes next.
 
+mod connect;
 mod execute;
+mod hooks;
 mod keeper;
+mod limits;
 mod log;
+mod manifest;
+mod targets;
 
 use holdfast_shared::domain::backup::{Backup, Failure, Outcome};
+use holdfast_shared::domain::hooks::Hook;
 use holdfast_shared::domain::login::Login;
 use holdfast_shared::domain::object_key::BackupDirectory;
 use holdfast_shared::domain::retry::Retry;
@@ -68,7 +74,7 @@ fn begin_log(kept: &Kept) {
 
 /// Makes the backup `completed`; answers whether it is. Where that is refused, what was stored is deleted again.
 async fn commit(kept: &Kept, finished: Finished) -> holdfast_shared::Result<bool> {
-    let Finished { outcome, uploads } = finished;
+    let Finished { outcome, targets } = finished;
     let Outcome { status, files, source_errors, .. } = &outcome;
     let words = format!(
         "{}: {} bytes read, {} bytes stored, {} source errors",
@@ -78,6 +84,7 @@ async fn commit(kept: &Kept, finished: Finished) -> holdfast_shared::Result<bool
         source_errors.len(),
     );
     let status = *status;
+    targets.discard_lost(&execute::prefix_of(kept)).await;
     if kept.service.commit(&kept.claim, outcome).await? {
         kept.log.last_line(words);
         tracing::info!(backup = %kept.claim.backup.id, job = kept.claim.job.name, status = status.as_str(), "run ended");
@@ -85,7 +92,7 @@ async fn commit(kept: &Kept, finished: Finished) -> holdfast_shared::Result<bool
     }
     kept.log.last_line("the lease was lost before the end: what was stored is deleted, another attempt counts");
     tracing::warn!(backup = %kept.claim.backup.id, "a late commit was refused");
-    execute::discard(&uploads).await;
+    targets.discard(&execute::prefix_of(kept)).await;
     Ok(false)
 }
 
@@ -107,7 +114,7 @@ async fn not_stored(kept: &Kept, error: RunError) -> holdfast_shared::Result<boo
             kept.service.release(&kept.claim).await?;
             tracing::info!(backup = %id, "run given back");
         }
-        None => fail(kept, &error).await?,
+        Some(StopCause::Limit) | None => fail(kept, &error).await?,
     }
     Ok(false)
 }
@@ -137,6 +144,8 @@ impl RunError {
             Self::Source(_) => "source",
             Self::Storage { .. } => "storage",
             Self::Refused(_) => "config",
+            Self::PreScript(_) => Hook::Pre.field(),
+            Self::Limit(exceeded) => exceeded.kind(),
             Self::Service(_) | Self::Internal(_) => "internal",
             Self::Stopped => "stopped",
         }
@@ -145,8 +154,9 @@ impl RunError {
     fn retry(&self) -> Retry {
         match self {
             Self::Source(error) => error.retry(),
-            Self::Storage { error, .. } => error.retry(),
-            Self::Refused(_) => Retry::Never,
+            Self::Storage { retry, .. } => *retry,
+            Self::Refused(_) | Self::PreScript(_) => Retry::Never,
+            Self::Limit(exceeded) => exceeded.retry(),
             Self::Service(_) | Self::Internal(_) | Self::Stopped => Retry::Later,
         }
     }

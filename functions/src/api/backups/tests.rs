@@ -36,7 +36,8 @@ fn backup() -> Backup {
             plain_sha256: "aa".into(),
             stored_sha256: "bb".into(),
         }],
-        copies: Vec::new(),
+        copies: vec![Copy::stored(1, vec!["key".into()]), Copy::missing(2, vec!["key".into()], "down".into())],
+        encrypted_to: vec!["SHA256:one".into(), "SHA256:two".into()],
         source_errors: Vec::new(),
         failure: None,
         skip_reason: None,
@@ -80,7 +81,12 @@ fn a_backup_shows_all_that_is_known_of_it() {
         "skip_reason": null,
         "source_errors": [],
         "monitoring_available": true,
-        "encryption_key": null,
+        "encryption_key": "SHA256:one",
+        "encryption_keys": ["SHA256:one", "SHA256:two"],
+        "copies": [
+            {"storage_id": 1, "status": "stored", "error": null},
+            {"storage_id": 2, "status": "missing", "error": "down"},
+        ],
         "files": [{
             "id": "1", "name": "file-backups.tar.zst", "size": "19023 bytes", "url": "https://holdfast.example/1",
             "plain_bytes": 40_000, "stored_bytes": 19_023, "plain_sha256": "aa", "stored_sha256": "bb",

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_shared::domain::account::AccountId;
+use holdfast_shared::domain::compression::CompressionMethod;
 use holdfast_shared::domain::job::{Job, JobInput, Region};
 use holdfast_shared::domain::login::{Host, Login, LoginName, LoginStatus};
 use holdfast_shared::domain::recipe::{RecipeDefinition, RecipeDraft};
@@ -89,8 +90,12 @@ fn documented() -> JobDetail {
         compute: change.compute.clone().unwrap(),
         storages: change.storages_by_priority().unwrap(),
         schedules: schedules.collect(),
-        encryption_key_id: None,
+        compression: CompressionMethod::default(),
+        encryption_key_ids: Vec::new(),
         proxy_id: None,
+        manual_retention: Default::default(),
+        limits: Default::default(),
+        hooks: Default::default(),
         paused_at: None,
         last_ran_at: None,
         last_stored_bytes: None,

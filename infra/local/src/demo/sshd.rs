@@ -22,7 +22,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Sshd {
     dir: PathBuf,
-    port: u16,
+    address: SocketAddr,
     user: String,
     child: Child,
 }
@@ -35,6 +35,11 @@ impl Sshd {
 
     /// The same with further lines of `sshd_config`, which count before the usual ones.
     pub async fn start_with(dir: &Path, more: &str) -> io::Result<Self> {
+        Self::start_at(dir, Ipv4Addr::LOCALHOST, more).await
+    }
+
+    /// The same at another address of this machine.
+    pub async fn start_at(dir: &Path, address: Ipv4Addr, more: &str) -> io::Result<Self> {
         let program = tools::find("sshd").await.ok_or_else(|| io::Error::other("there is no sshd"))?;
         if rustix::process::geteuid().is_root() {
             // Where a server of root's drops its rights; systems make it when the real one starts.
@@ -46,20 +51,20 @@ impl Sshd {
         OpenOptions::new().create(true).append(true).open(dir.join("authorized_keys"))?;
         let user = String::from_utf8_lossy(&run("id", &["-un"]).await?).trim().to_owned();
         for _ in 0..PORT_TRIES {
-            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?.port();
-            let config = write_config(&program, dir, port, more).await?;
+            let address = TcpListener::bind((address, 0)).await?.local_addr()?;
+            let config = write_config(&program, dir, address, more).await?;
             let mut child = serve(&program, &config, dir)?;
-            if accepts(&mut child, port).await? {
-                return Ok(Self { dir: dir.to_owned(), port, user, child });
+            if accepts(&mut child, address).await? {
+                return Ok(Self { dir: dir.to_owned(), address, user, child });
             }
         }
         let log = std::fs::read_to_string(dir.join("sshd.log")).unwrap_or_default();
         Err(io::Error::other(format!("sshd does not start: {}", log.lines().last().unwrap_or("it says nothing"))))
     }
 
-    /// The loopback port.
+    /// The port that it listens at.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// Who may log in.
@@ -96,13 +101,12 @@ pub async fn make_key(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn write_config(program: &Path, dir: &Path, port: u16, more: &str) -> io::Result<PathBuf> {
+async fn write_config(program: &Path, dir: &Path, address: SocketAddr, more: &str) -> io::Result<PathBuf> {
     let path = dir.join("sshd_config");
     let here = dir.display();
     let usual = format!(
         "{more}\n\
-         Port {port}\n\
-         ListenAddress 127.0.0.1\n\
+         ListenAddress {address}\n\
          HostKey \"{here}/host_key\"\n\
          AuthorizedKeysFile \"{here}/authorized_keys\"\n\
          PidFile none\n\
@@ -133,8 +137,7 @@ fn serve(program: &Path, config: &Path, dir: &Path) -> io::Result<Child> {
 }
 
 /// Waits until the server accepts; `false` when it ended instead.
-async fn accepts(child: &mut Child, port: u16) -> io::Result<bool> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+async fn accepts(child: &mut Child, address: SocketAddr) -> io::Result<bool> {
     let waiting = async {
         loop {
             if child.try_wait()?.is_some() {

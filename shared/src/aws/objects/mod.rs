@@ -19,7 +19,7 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::ChecksumMode;
 use aws_types::service_config::ServiceConfigKey;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
@@ -111,6 +111,35 @@ impl Objects {
             source: error.into(),
         })?;
         Ok(body.into_bytes())
+    }
+
+    /// Reads `bytes` bytes of an object from `start` on; fails where the object has fewer. Safe to repeat, and repeated
+    /// where the connection breaks in the middle.
+    pub async fn get_range(&self, key: &str, start: u64, bytes: u64) -> ObjectsResult<Bytes> {
+        let mut tries = HASTY_ATTEMPTS;
+        loop {
+            tries -= 1;
+            let range = format!("bytes={start}-{}", (start + bytes).saturating_sub(1));
+            let request = self.client.get_object().bucket(&*self.bucket).key(key).range(range);
+            let answer = request.send().await.map_err(|error| self.failed("read an object", error))?;
+            let source = match answer.body.collect().await {
+                Ok(body) if body.remaining() as u64 == bytes => return Ok(body.into_bytes()),
+                Ok(body) => format!("it answered {} of {bytes} bytes", body.remaining()).into(),
+                Err(error) => Box::from(error),
+            };
+            if tries == 0 {
+                return Err(ObjectsError::Unavailable {
+                    bucket: self.bucket.to_string(),
+                    action: "read an object",
+                    source,
+                });
+            }
+        }
+    }
+
+    /// The size of an object; `None` if it is not there.
+    pub async fn size_bytes(&self, key: &str) -> ObjectsResult<Option<u64>> {
+        Ok(self.head(key).await?.and_then(|head| head.size_bytes))
     }
 
     /// Deletes an object and asks whether it is gone; one that was not there is gone too.

@@ -171,11 +171,11 @@ impl Table {
         self.update(update).await
     }
 
-    /// Moves the instant at which maintenance looks again whether a backup is deleted.
-    pub(crate) async fn postpone_deletion(&self, backup: &Backup, due_at: Timestamp) -> Result<Option<Backup>> {
+    /// Moves the instant at which maintenance looks again for what is due of a backup; `None` when it is not due any more.
+    pub(crate) async fn postpone(&self, backup: &Backup, due: Due, due_at: Timestamp) -> Result<Option<Backup>> {
         let update = Update::of(keys::backup(&backup.account, backup.job, backup.id))
             .set("due_at", sortable(due_at))
-            .only_if(Condition::equals("due_kind", Due::Deletion.as_str()));
+            .only_if(Condition::equals("due_kind", due.as_str()));
         self.update(update).await
     }
 
@@ -324,6 +324,7 @@ pub(super) fn put_backup(backup: &Backup) -> Result<Write> {
     let due = match backup.status {
         Status::Pending => Some((Due::Pending, backup.retry_at.unwrap_or(backup.created_at))),
         Status::Running => backup.lease_until.map(|until| (Due::Lease, until)),
+        Status::Completed | Status::CompletedWithErrors => backup.retry_at.map(|at| (Due::Copy, at)),
         _ => backup.deletion_requested_at.map(|at| (Due::Deletion, at)),
     };
     if let Some((kind, at)) = due {

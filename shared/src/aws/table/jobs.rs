@@ -250,9 +250,9 @@ fn changed_users(seen: &Job, next: &Job) -> Vec<Write> {
 pub(super) fn used_keys(job: &Job) -> Vec<super::Key> {
     let storages = job.storages.iter().map(|storage| keys::storage(&job.account, storage.storage_id));
     let server = job.compute.server_id().map(|id| keys::server(&job.account, id));
-    let encryption_key = job.encryption_key_id.map(|id| keys::encryption_key(&job.account, id));
+    let encryption_keys = job.encryption_key_ids.iter().map(|id| keys::encryption_key(&job.account, *id));
     let proxy = job.proxy_id.map(|id| keys::proxy(&job.account, id));
-    storages.chain(server).chain(encryption_key).chain(proxy).collect()
+    storages.chain(server).chain(encryption_keys).chain(proxy).collect()
 }
 
 /// Counts a user of a record in or out; refused when the record is gone. Its deletion asks for `users` to be 0.

@@ -345,6 +345,8 @@ pub enum Due {
     Purge,
     /// Backups that are being deleted.
     Deletion,
+    /// Stored backups that a storage misses, by when that is tried again.
+    Copy,
     /// Storages, by when they are next walked for objects that no record names.
     Sweep,
 }
@@ -359,6 +361,7 @@ impl Due {
             Self::DeletedJob => "DELETED_JOB",
             Self::Purge => "PURGE",
             Self::Deletion => "DELETION",
+            Self::Copy => "COPY",
             Self::Sweep => "SWEEP",
         }
     }

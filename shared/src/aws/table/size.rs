@@ -90,6 +90,7 @@ fn largest_job(recipe: u64, config: &Value) -> Job {
     let input: JobInput = serde_json::from_value(json!({
         "name": wide, "recipe_id": recipe, "config": config,
         "compute": {"type": "server", "server_id": 9_007_199_254_740_991_u64},
+        "encryption_key_ids": (1..=10).collect::<Vec<_>>(),
         "storage": (1..=5).map(|id| json!({"storage_id": id, "priority": 100})).collect::<Vec<_>>(),
         "schedules": (1..=10).map(schedule).collect::<Vec<_>>(),
     }))
@@ -127,17 +128,19 @@ fn largest_backup() -> Backup {
     let outcome = Outcome {
         status: Status::CompletedWithErrors,
         files: (1..=u32::try_from(MAX_FILES).unwrap()).map(file).collect(),
-        copies: (1..=5).map(|storage_id| Copy { storage_id, keys: keys(MAX_FILES) }).collect(),
+        copies: (1..=5).map(|storage_id| Copy::missing(storage_id, keys(MAX_FILES), "e".repeat(1 << 20))).collect(),
         source_errors: vec!["e".repeat(1 << 20); MAX_SOURCE_ERRORS * 2],
+        encrypted_to: vec!["f".repeat(50); 10],
     };
-    let Outcome { status, files, copies, source_errors } = outcome.clipped().expect("as many files as fit");
+    let Outcome { status, files, copies, source_errors, encrypted_to } =
+        outcome.clipped().expect("as many files as fit");
     let at = "2026-01-01T00:00:00.123456789Z";
     let backup = json!({
         "id": Uuid::max(), "number": u64::MAX, "account": "a".repeat(32), "job": Uuid::max(),
         "name": "\u{1F4BE}".repeat(255), "schedule": u64::MAX, "slot": at, "tags": {}, "status": status,
         "attempt": 5, "lease_until": at, "heartbeat_at": at, "retry_at": at, "cancel_requested": true,
         "created_at": at, "started_at": at, "completed_at": at, "files": files, "copies": copies,
-        "source_errors": source_errors,
+        "source_errors": source_errors, "encrypted_to": encrypted_to,
         "failure": Failure { kind: "lost_worker".to_owned(), message: "m".repeat(1 << 20) }.clipped(),
         "skip_reason": SkipReason::JobRunning,
     });
@@ -187,9 +190,9 @@ fn the_largest_stack_fits_into_an_item() {
 
 #[test]
 fn one_more_file_is_refused() {
-    let Backup { status, mut files, copies, source_errors, .. } = largest_backup();
+    let Backup { status, mut files, copies, source_errors, encrypted_to, .. } = largest_backup();
     files.push(files[0].clone());
-    assert_eq!(Outcome { status, files, copies, source_errors }.clipped(), None);
+    assert_eq!(Outcome { status, files, copies, source_errors, encrypted_to }.clipped(), None);
 }
 
 /// The longest key of an object that is ours.

@@ -180,12 +180,12 @@ pub(super) const COMPRESSION_LEVEL: FieldDefinition = FieldDefinition::new(
     FieldKind::Number,
     "compression_level",
     "Compression Level",
-    "1 (fastest) to 19 (smallest); 0 stores the dump as it is",
+    "1 (fastest) to 19 (smallest), for gzip to 9; 0 stores the dump as it is",
 );
 
 /// Whether the dump tool runs with all rights.
 pub(super) const USE_SUDO: FieldDefinition =
     FieldDefinition::checkbox("use_sudo", "Run using Sudo?", "the login must be allowed to, without a password");
 
-/// zstd's level unless a job says otherwise.
+/// The level unless a job says otherwise.
 pub(super) const DEFAULT_COMPRESSION_LEVEL: u8 = 6;

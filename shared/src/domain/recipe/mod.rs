@@ -235,6 +235,11 @@ impl RecipeDraft {
         Ok(self.recipe)
     }
 
+    /// See [`Recipe::compression_level`].
+    pub fn compression_level(&self) -> u8 {
+        self.recipe.compression_level()
+    }
+
     /// What a worker would connect to by itself, without a server: hosts, and URLs that are new here. One that is sealed
     /// already was seen when it came.
     pub fn reached(&self) -> Vec<(&'static str, Reached)> {

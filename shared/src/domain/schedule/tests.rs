@@ -214,7 +214,7 @@ fn stored_and_read_again() {
         json!({
             "id": 15, "name": "main", "order": 0, "status": "active",
             "timing": {"rule": {"cron": "0 0 1 * MON"}, "timezone": "Asia/Tokyo", "run_offset": 90},
-            "retention": {"hourly": 0, "daily": 0, "weekly": 0, "monthly": 2},
+            "retention": {"hourly": 0, "daily": 0, "weekly": 0, "monthly": 2, "keep_last": 0, "days": 0},
         })
     );
     assert_eq!(serde_json::from_value::<Schedule>(stored).unwrap(), schedule);

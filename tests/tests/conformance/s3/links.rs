@@ -2,12 +2,6 @@
 
 use super::*;
 
-async fn presigned_put(stage: &Stage, key: &str) -> String {
-    let config = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
-    let put = stage.s3.put_object().bucket(&stage.bucket).key(key).presigned(config).await.unwrap();
-    put.uri().to_owned()
-}
-
 async fn link(stage: &Stage, key: &str, start: SystemTime) -> String {
     let config = PresigningConfig::builder().start_time(start).expires_in(Duration::from_secs(60)).build().unwrap();
     let get = stage.s3.get_object().bucket(&stage.bucket).key(key).response_content_disposition("attachment");

@@ -232,3 +232,10 @@ async fn http(request: Request<Full<Bytes>>) -> (StatusCode, HashMap<String, Str
     let headers = answer.headers().iter().map(header).collect();
     (answer.status(), headers, answer.into_body().collect().await.unwrap().to_bytes())
 }
+
+/// A link that takes an object.
+async fn presigned_put(stage: &Stage, key: &str) -> String {
+    let config = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let put = stage.s3.put_object().bucket(&stage.bucket).key(key).presigned(config).await.unwrap();
+    put.uri().to_owned()
+}

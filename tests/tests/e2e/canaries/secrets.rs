@@ -14,6 +14,9 @@ use super::canary::Canaries;
 /// Stands in the bodies below where a canary goes.
 const HERE: &str = "<canary>";
 
+/// Begins every script: what comes after it is never run, so that no shell complains of it in a log.
+const QUIET: &str = "exit 0 # ";
+
 /// A field that takes a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecretField {
@@ -71,6 +74,13 @@ fn bodies(resource: &str) -> Vec<(Value, Value)> {
         });
         (new, json!({"config": config}))
     };
+    let with_scripts = |(mut new, mut edit): (Value, Value)| {
+        for body in [&mut new, &mut edit] {
+            body["pre_script"] = json!(format!("{QUIET}{HERE}"));
+            body["post_script"] = body["pre_script"].clone();
+        }
+        (new, edit)
+    };
     let database = |id: Option<u64>| {
         let mut database = json!({"type": "mysql", "server_id": 1, "username": "u", "password": HERE});
         if let Some(id) = id {
@@ -99,7 +109,7 @@ fn bodies(resource: &str) -> Vec<(Value, Value)> {
             vec![(new, database(Some(1)))]
         }
         "jobs" => vec![
-            job("mysql-backups", json!({"mysql_host": "db.example.com", "mysql_password": HERE})),
+            with_scripts(job("mysql-backups", json!({"mysql_host": "db.example.com", "mysql_password": HERE}))),
             job("postgresql-backups", json!({"postgresql_host": "db.example.com", "postgresql_password": HERE})),
             job("mongodb-backups", json!({"mongodb_host": "db.example.com", "mongodb_password": HERE})),
             job("redis-backups", json!({"redis_host": "db.example.com", "redis_password": HERE})),
@@ -205,6 +215,7 @@ impl<'a> Planter<'a> {
             2 => json!(format!("{good}{}", "y".repeat(100_000))),
             3 => json!(format!("{good}\n{canary}")),
             4 => json!(format!("{good}\u{0}")),
+            5 | 6 if text.starts_with(QUIET) => json!(format!("{QUIET}\t{good}")),
             5 => json!(format!("ftp://{canary}:{canary}@{canary}:99999/")),
             _ => json!(format!("  https://[{canary}]/ ")),
         }

@@ -27,7 +27,7 @@ const MAX_TOLD: usize = 20;
 
 /// Looks at the server: one file holds all databases.
 pub async fn plan(asked: &Asked<'_>, config: &MysqlConfig) -> Result<Vec<Dump>, SourceError> {
-    let access = &config.access;
+    let access = asked.access(&config.access).await?;
     let password = access.password.as_ref().map(|sealed| asked.secret("mysql_password", sealed)).transpose()?;
     let login = Login {
         host: access.host.as_deref().map(str::to_owned),
