@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Forge gives a site's login everything in its database.
-const GRANTS: &str = "CREATE DATABASE shop; CREATE TABLE shop.t (a TEXT); INSERT INTO shop.t VALUES ('🗄');\
+const GRANTS: &str = "CREATE DATABASE shop CHARACTER SET utf8mb4; CREATE TABLE shop.t (a TEXT); INSERT INTO shop.t VALUES ('🗄');\
     CREATE PROCEDURE shop.p() SELECT 1; CREATE TRIGGER shop.tr BEFORE INSERT ON shop.t FOR EACH ROW SET NEW.a = 'x';\
     CREATE USER 'forge'@'127.0.0.1' IDENTIFIED BY 'p w#\"$x'; GRANT ALL ON shop.* TO 'forge'@'127.0.0.1';\
     GRANT SELECT ON mysql.proc TO 'forge'@'127.0.0.1';";
