@@ -1,8 +1,7 @@
 //! What can be done with one job beside changing it: copy it, ask when it runs next, give it a key or a proxy.
 
 use bytes::Bytes;
-use holdfast_tests::installation::Host;
-use holdfast_tests::{Installation, Setup, leftovers};
+use holdfast_tests::{Installation, Setup};
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -207,25 +206,4 @@ async fn a_key_or_proxy_that_is_not_there_is_named() {
     let stale = api.request(Method::DELETE, &format!("/v1/jobs/{job}/encryption-key")).header("if-match", "\"99\"");
     api.send(stale, Bytes::new()).await.expect(412);
     assert_eq!(show(&installation, &job).await, before, "something was written");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_should_be_encrypted_or_go_through_a_proxy_is_not_made_otherwise() {
-    let installation = Installation::start().await;
-    let host = Host::start().await;
-    host.write("secret", "canary");
-    let job = installation.add_job(&host).await;
-    let (key, proxy) = (add_key(&installation, "vault").await, add_proxy(&installation, "bastion").await);
-    let cases = [("encryption_key_id", key, "encryption key"), ("proxy_id", proxy, "proxy")];
-    for (field, id, word) in cases {
-        installation.api.patch(&format!("/v1/jobs/{job}"), json!({ field: id })).await.expect(204);
-        let backup = installation.run(&job).await;
-        assert_eq!((&backup["status"], &backup["attempt"]), (&json!("failed"), &json!(1)), "{backup}");
-        assert_eq!(backup["failure"]["kind"], "config", "{backup}");
-        assert!(backup["failure"]["message"].as_str().unwrap().contains(word), "{backup}");
-        assert_eq!(leftovers::objects(&installation).await, [""; 0]);
-        installation.api.patch(&format!("/v1/jobs/{job}"), json!({ field: null })).await.expect(204);
-    }
-    assert_eq!(installation.run(&job).await["status"], "completed");
-    leftovers::assert_none(&installation).await;
 }

@@ -1,8 +1,9 @@
 //! Compressing: the same bytes in fewer, in a format that stock tools unpack.
 //!
-//! What does not shrink is not fought over. zstd at its default level searches noise at 27 MB/s, where its level 1 lets it
-//! pass at 450 MB/s and stores it as large (measured). So each stretch of input tells what the next one is worth:
-//! after one that did not shrink, level 1 looks on, and the level of the job is back after the first that did.
+//! What does not shrink is not fought over. zstd at level 6 searches noise at 27 MB/s, where its level 1 lets it pass at
+//! 450 MB/s and stores it as large (measured). So each stretch of input tells what the next one is worth: after one that
+//! did not shrink, level 1 looks on, and the level of the job is back after the first that did. gzip takes as long for
+//! noise at level 1 as at 6 or 9 (43, 41 and 42 MB/s), so there is nothing to save.
 
 use std::io;
 
@@ -34,7 +35,7 @@ pub(super) enum Compressor {
     /// Not at all.
     None,
     /// As one gzip member.
-    Gzip(Compress, Effort),
+    Gzip(Compress),
     /// As one zstd frame with a checksum.
     Zstd(Encoder<'static>, Option<Effort>),
 }
@@ -45,7 +46,7 @@ impl Compressor {
             Compression::None => Self::None,
             Compression::Gzip(level) => {
                 // The largest window, as gzip itself uses it.
-                Self::Gzip(Compress::new_gzip(flate2::Compression::new(level.into()), 15), Effort::new(level))
+                Self::Gzip(Compress::new_gzip(flate2::Compression::new(level.into()), 15))
             }
             Compression::Zstd(level) => {
                 Self::Zstd(zstd(level)?, (level <= MAX_PARALLEL_LEVEL).then(|| Effort::new(level)))
@@ -57,14 +58,7 @@ impl Compressor {
     pub(super) fn write(&mut self, bytes: &[u8], sink: &mut Sink) -> Result<(), Stop> {
         match self {
             Self::None => sink.copy(bytes),
-            Self::Gzip(gzip, effort) => {
-                let made = deflate(gzip, bytes, FlushCompress::None, sink)?;
-                let Some(level) = effort.next_level(bytes.len() as u64, made) else { return Ok(()) };
-                // Everything out first: then the level changes without a loss.
-                let flushed = deflate(gzip, &[], FlushCompress::Sync, sink)?;
-                effort.made += flushed;
-                gzip.set_level(flate2::Compression::new(level.into())).map_err(|error| Stop::Compress(error.into()))
-            }
+            Self::Gzip(gzip) => deflate(gzip, bytes, FlushCompress::None, sink),
             Self::Zstd(zstd, effort) => {
                 let mut input = InBuffer::around(bytes);
                 let mut made = 0;
@@ -86,7 +80,7 @@ impl Compressor {
     pub(super) fn finish(self, sink: &mut Sink) -> Result<(), Stop> {
         match self {
             Self::None => Ok(()),
-            Self::Gzip(mut gzip, _) => deflate(&mut gzip, &[], FlushCompress::Finish, sink).map(drop),
+            Self::Gzip(mut gzip) => deflate(&mut gzip, &[], FlushCompress::Finish, sink),
             Self::Zstd(mut zstd, _) => {
                 while sink.fill(|buffer| appended(buffer, |output| zstd.finish(output, true)))?.1 > 0 {}
                 Ok(())
@@ -116,27 +110,22 @@ fn appended(
     Ok(((buffer.len() - start) as u64, left))
 }
 
-/// Deflates all of `bytes`, and with a flush also what was held back; answers how many bytes came out.
-fn deflate(gzip: &mut Compress, mut bytes: &[u8], flush: FlushCompress, sink: &mut Sink) -> Result<u64, Stop> {
-    let mut made = 0;
+/// Deflates all of `bytes`, and with a flush also what was held back.
+fn deflate(gzip: &mut Compress, mut bytes: &[u8], flush: FlushCompress, sink: &mut Sink) -> Result<(), Stop> {
     loop {
-        let (read, done) = sink.fill(|buffer| {
-            let (start, before) = (buffer.len(), gzip.total_in());
+        let (read, ended) = sink.fill(|buffer| {
+            let before = gzip.total_in();
             let status = gzip.compress_vec(bytes, buffer, flush)?;
-            made += (buffer.len() - start) as u64;
             let read = usize::try_from(gzip.total_in() - before).map_err(io::Error::other)?;
-            let had_room = buffer.len() < buffer.capacity();
-            Ok((read, (status == Status::StreamEnd, had_room)))
+            Ok((read, status == Status::StreamEnd))
         })?;
         bytes = &bytes[read..];
-        let (ended, had_room) = done;
-        // Room that is left over says that nothing is held back any more that this flush asks for.
         let finished = match flush {
             FlushCompress::Finish => ended,
-            _ => bytes.is_empty() && had_room,
+            _ => bytes.is_empty(),
         };
         if finished {
-            return Ok(made);
+            return Ok(());
         }
     }
 }

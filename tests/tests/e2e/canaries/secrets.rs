@@ -109,11 +109,17 @@ fn bodies(resource: &str) -> Vec<(Value, Value)> {
             vec![(new, database(Some(1)))]
         }
         "jobs" => vec![
-            with_scripts(job("mysql-backups", json!({"mysql_host": "db.example.com", "mysql_password": HERE}))),
-            job("postgresql-backups", json!({"postgresql_host": "db.example.com", "postgresql_password": HERE})),
-            job("mongodb-backups", json!({"mongodb_host": "db.example.com", "mongodb_password": HERE})),
-            job("redis-backups", json!({"redis_host": "db.example.com", "redis_password": HERE})),
-            job("url-backups", json!({"url": format!("https://u:{HERE}@example.com/{HERE}")})),
+            with_scripts(job(
+                "mysql-backups",
+                json!({"mysql_host": "127.0.0.1", "mysql_port": 1, "mysql_password": HERE}),
+            )),
+            job(
+                "postgresql-backups",
+                json!({"postgresql_host": "127.0.0.1", "postgresql_port": 1, "postgresql_password": HERE}),
+            ),
+            job("mongodb-backups", json!({"mongodb_host": "127.0.0.1", "mongodb_port": 1, "mongodb_password": HERE})),
+            job("redis-backups", json!({"redis_host": "127.0.0.1", "redis_port": 1, "redis_password": HERE})),
+            job("url-backups", json!({"url": format!("https://u:{HERE}@127.0.0.1:1/{HERE}")})),
         ],
         _ => Vec::new(),
     }
