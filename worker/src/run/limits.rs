@@ -234,7 +234,12 @@ impl<R: AsyncRead + Unpin> AsyncRead for Limited<R> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.source).poll_read(cx, buf))?;
         let bytes = (buf.filled().len() - before) as u64;
-        Poll::Ready(this.limits.took(bytes, Instant::now()).map_err(io::Error::other))
+        let within = this.limits.took(bytes, Instant::now());
+        if within.is_err() {
+            // A read that fails has read nothing.
+            buf.set_filled(before);
+        }
+        Poll::Ready(within.map_err(io::Error::other))
     }
 }
 
