@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_password_shows_in_no_message() {
-        let long = Login { password: Some(Secret::new(&"hunter2".repeat(600))), ..login() };
+        let long = Login { password: Some(Secret::new("hunter2".repeat(600))), ..login() };
         assert!(!long.option_file(&[]).unwrap_err().to_string().contains("hunter2"));
         assert!(!format!("{long:?}").contains("hunter2"));
     }
