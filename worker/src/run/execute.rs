@@ -270,7 +270,10 @@ async fn store(
     let key = directory_of(backup).object(backup.attempt, name.clone()).to_string();
     let start = |_, target: Arc<Target>| {
         let key = &key;
-        async move { target.objects.start_upload(key).await.map(Arc::new) }
+        async move {
+            let _owing = kept.limits.owing(&target.storage.name);
+            target.objects.start_upload(key).await.map(Arc::new)
+        }
     };
     let uploads = until_stopped(kept, targets.everywhere(start)).await?;
     dump.notes.iter().for_each(|note| kept.log.line(note));
