@@ -20,14 +20,18 @@ pub async fn assert_none(installation: &Installation) {
     assert_only_named_objects(installation).await;
 }
 
-/// Asserts that exactly the objects that backups name exist, and that no upload is open.
+/// Asserts that exactly the objects that backups name exist, and that no upload is open; between two attempts, if the next
+/// one has begun.
 pub async fn assert_only_named_objects(installation: &Installation) {
-    let mut objects = objects(installation).await;
-    let (named, manifests) = named_keys(installation).await;
-    // Backups that a test has made up have none.
-    objects.retain(|key| !manifests.contains(key));
-    assert_eq!(objects, named, "objects in the bucket, and objects that a backup names");
-    assert_eq!(uploads(installation).await, Vec::<String>::new(), "uploads that nobody completed or aborted");
+    eventually("only objects that a backup names, and no upload", || async {
+        let mut objects = objects(installation).await;
+        let (named, manifests) = named_keys(installation).await;
+        // Backups that a test has made up have none.
+        objects.retain(|key| !manifests.contains(key));
+        let uploads = uploads(installation).await;
+        if objects == named && uploads.is_empty() { Ok(()) } else { Err((objects, named, uploads)) }
+    })
+    .await;
 }
 
 /// Every object of the account in the default storage, sorted.

@@ -62,7 +62,7 @@ async fn the_password_goes_over_the_input_and_the_end_is_looked_for() {
 
     let rig = Rig::start_with("printf '\\377\\377'").await;
     let backup = rig.run(login).await;
-    assert_eq!(backup["status"], "pending", "{backup}");
+    assert!(matches!(backup["status"].as_str(), Some("pending" | "running")), "{backup}");
     assert!(backup["failure"]["message"].as_str().unwrap().contains("cut off"), "{backup}");
 }
 

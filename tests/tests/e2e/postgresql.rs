@@ -90,7 +90,8 @@ impl Rig {
         let job = self.job(more).await;
         let backup = self.installation.start_backup(&job).await;
         let backup = self.installation.backup_when(&backup, |backup| !backup["failure"].is_null()).await;
-        assert_eq!((&backup["status"], &backup["files"]), (&json!("pending"), &json!([])), "{backup}");
+        assert!(matches!(backup["status"].as_str(), Some("pending" | "running")), "{backup}");
+        assert_eq!(backup["files"], json!([]));
         backup["failure"]["message"].as_str().unwrap().to_owned()
     }
 }
