@@ -67,6 +67,19 @@ impl Kept {
         self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
         self.stop.cancel();
     }
+
+    /// Writes how the run ends and all before it. To be called before the end is recorded: whoever sees a backup that
+    /// has ended takes its log for whole.
+    pub(super) async fn close_log(&self, words: impl AsRef<str>) {
+        self.log.last_line(words);
+        self.write_log().await;
+    }
+
+    async fn write_log(&self) {
+        if let Err(error) = self.log.flush(&self.service, &self.claim).await {
+            tracing::warn!(backup = %self.claim.backup.id, error = error.chain(), "the end of a log was not written");
+        }
+    }
 }
 
 /// Keeps a run in the background until it is dropped or ended.
@@ -84,9 +97,7 @@ impl Keeper {
     pub(super) async fn end(self) {
         self.task.abort();
         report(&self.kept, self.kept.meter.bytes_read(), self.kept.meter.bytes_stored(), 0).await;
-        if let Err(error) = self.kept.log.flush(&self.kept.service, &self.kept.claim).await {
-            tracing::warn!(backup = %self.kept.claim.backup.id, error = error.chain(), "the end of a log is lost");
-        }
+        self.kept.write_log().await;
     }
 }
 

@@ -85,8 +85,8 @@ async fn commit(kept: &Kept, finished: Finished) -> holdfast_shared::Result<bool
     );
     let status = *status;
     targets.discard_lost(&execute::prefix_of(kept)).await;
+    kept.close_log(words).await;
     if kept.service.commit(&kept.claim, outcome).await? {
-        kept.log.last_line(words);
         tracing::info!(backup = %kept.claim.backup.id, job = kept.claim.job.name, status = status.as_str(), "run ended");
         return Ok(true);
     }
@@ -101,7 +101,7 @@ async fn not_stored(kept: &Kept, error: RunError) -> holdfast_shared::Result<boo
     let id = kept.claim.backup.id;
     match kept.stop_cause() {
         Some(StopCause::Cancelled) => {
-            kept.log.last_line("cancelled");
+            kept.close_log("cancelled").await;
             kept.service.cancelled(&kept.claim).await?;
             tracing::info!(backup = %id, job = kept.claim.job.name, status = "cancelled", "run ended");
         }
@@ -121,16 +121,18 @@ async fn not_stored(kept: &Kept, error: RunError) -> holdfast_shared::Result<boo
 
 async fn fail(kept: &Kept, error: &RunError) -> holdfast_shared::Result<()> {
     let failure = Failure { kind: error.kind().to_owned(), message: error.to_string() };
-    let message = failure.message.clone();
     let retry = error.retry();
+    let helpless = if retry == Retry::Never { "; trying again would not help" } else { "" };
+    kept.close_log(format!("failed: {}{helpless}", failure.message)).await;
     let after = kept.service.fail(&kept.claim, failure, retry).await?;
     let next = match after {
         AfterFailure::Retry { delay_secs } => format!("the next attempt follows in {delay_secs} s"),
-        AfterFailure::Ended if retry == Retry::Never => "trying again would not help".to_owned(),
         AfterFailure::Ended => "that was the last attempt".to_owned(),
         AfterFailure::Lost => "the lease was lost meanwhile, another attempt counts".to_owned(),
     };
-    kept.log.last_line(format!("failed: {message}; {next}"));
+    if after != AfterFailure::Ended {
+        kept.log.last_line(&next);
+    }
     let (id, job, attempt) = (kept.claim.backup.id, &kept.claim.job.name, kept.claim.backup.attempt);
     tracing::warn!(backup = %id, job, attempt, error = error.chain(), next, "run failed");
     Ok(())
