@@ -385,6 +385,7 @@ fn input(caller: &Caller, body: Body) -> Result<JobInput> {
 
 fn filter(fields: &mut Fields<'_>) -> JobFilter {
     JobFilter {
+        server: None,
         host: fields.optional_text("host", MAX_HOST_CHARS),
         modified_since: fields.optional("modified_since", parse_time),
     }

@@ -34,6 +34,7 @@ pub mod schedule;
 pub mod sealed;
 pub mod sealing_key;
 pub mod server;
+pub mod session;
 pub mod slot;
 pub mod ssh_key;
 pub mod stack;

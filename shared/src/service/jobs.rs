@@ -136,6 +136,12 @@ impl Service {
         self.job(account, id.ok_or_else(|| Error::not_found("job"))?).await
     }
 
+    /// The job that has that schedule.
+    pub async fn job_of_schedule(&self, account: &AccountId, schedule: u64) -> Result<Job> {
+        let id = self.aws.table.job_of_schedule(account, schedule).await?;
+        self.job(account, id.ok_or_else(|| Error::not_found("schedule"))?).await
+    }
+
     /// Changes what the input names. Fails with all offending fields at once.
     pub async fn update_job(
         &self,
@@ -243,9 +249,10 @@ impl Service {
         order: Order,
         window: &Window,
     ) -> Result<Listing<JobDetail>> {
-        let servers = match &filter.host {
-            Some(host) => Some(self.servers_with_host(account, host).await?),
-            None => None,
+        let servers = match (filter.server, &filter.host) {
+            (Some(server), _) => Some(vec![server]),
+            (None, Some(host)) => Some(self.servers_with_host(account, host).await?),
+            (None, None) => None,
         };
         let table = &self.aws.table;
         let page = table.filter_jobs(account, servers.as_deref(), filter.modified_since, order, window).await?;

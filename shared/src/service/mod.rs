@@ -31,6 +31,7 @@ mod retention;
 mod runs;
 mod schedules;
 mod servers;
+mod sessions;
 mod ssh_keys;
 mod stacks;
 mod start;

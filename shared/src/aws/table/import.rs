@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::backups::{put_backup, put_job_of_backup};
 use super::jobs::{put_job, rows_of_new, used_keys};
-use super::numbers::{put_backup_number, put_job_number};
+use super::numbers::{put_backup_number, put_job_numbers};
 use super::{Item, Table, Update, Write, facets, keys, tally};
 use crate::domain::backup::Backup;
 use crate::domain::job::Job;
@@ -30,7 +30,7 @@ impl Table {
         let mut users: HashMap<keys::Key, i64> = HashMap::new();
         let mut counters: HashMap<keys::Key, i64> = HashMap::new();
         for job in jobs {
-            puts.extend(items([put_job(job)?, put_job_number(job)?]));
+            puts.extend(items([put_job(job)?].into_iter().chain(put_job_numbers(job)?)));
             puts.extend(items(rows_of_new(job)?));
             for key in used_keys(job) {
                 *users.entry(key).or_default() += 1;

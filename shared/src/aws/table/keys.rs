@@ -271,6 +271,16 @@ pub(crate) fn job_of_number(account: &AccountId, job: u64) -> Key {
     Key::new(format!("A#{account}#JOBS#NUMBER"), number(job))
 }
 
+/// Tells which job has a schedule.
+pub(crate) fn job_of_schedule(account: &AccountId, schedule: u64) -> Key {
+    Key::new(format!("A#{account}#SCHEDULES#NUMBER"), number(schedule))
+}
+
+/// A session, by the SHA-256 of its text.
+pub(crate) fn session(account: &AccountId, sha256: &str) -> Key {
+    Key::new(format!("A#{account}#SESSIONS"), sha256)
+}
+
 /// Tells which backup has a number.
 pub(crate) fn backup_of_number(account: &AccountId, backup: u64) -> Key {
     Key::new(format!("A#{account}#BACKUPS#NUMBER"), number(backup))

@@ -30,6 +30,7 @@ mod rates;
 mod resealing;
 mod seats;
 mod servers;
+mod sessions;
 #[cfg(test)]
 mod size;
 mod ssh_keys;
