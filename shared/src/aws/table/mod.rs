@@ -23,6 +23,7 @@ mod logins;
 mod logs;
 mod notification_streams;
 mod outbox;
+mod previews;
 mod proxies;
 mod purges;
 mod rates;
