@@ -32,17 +32,19 @@ fn assert_refused(backup: &Value, says: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_megabytes_of_errors_do_not_break_a_dump() {
     // What a run prints; the look at the root paths before it is left alone.
-    let script = "#!/bin/sh\ncase \"$*\" in *no-recursion*) exec /usr/bin/tar \"$@\";; esac\n\
-        seq 1 1000000 | sed 's|.*|tar: /srv/file-&: Cannot open: Permission denied|' >&2\n\
-        /usr/bin/tar \"$@\" || exit\nexit 2\n";
-    let host = Host::start_with_programs(&[("tar", script)], false).await;
+    let folder = "x".repeat(450);
+    let script = format!(
+        "#!/bin/sh\nPATH=/usr/bin:/bin; export PATH\ncase \"$*\" in *no-recursion*) exec tar \"$@\";; esac\n\
+         seq 1 100000 | sed 's|.*|tar: /{folder}/&: Cannot open: Permission denied|' >&2\ntar \"$@\" || exit\nexit 2\n"
+    );
+    let host = Host::start_with_programs(&[("tar", script.as_str())], false).await;
     host.write("a", noise(300_000, 1));
     let (installation, backup) = run(&host, json!({})).await;
     assert_eq!(backup["status"], "completed_with_errors", "{backup}");
     let errors = backup["source_errors"].as_array().unwrap();
     assert_eq!(errors.len(), 50);
-    assert_eq!(errors[0], "/srv/file-1: Cannot open: Permission denied");
-    assert!(errors[49].as_str().unwrap().starts_with("and 999951 more"), "{}", errors[49]);
+    assert_eq!(errors[0], format!("/{folder}/1: Cannot open: Permission denied"));
+    assert!(errors[49].as_str().unwrap().starts_with("and 99951 more"), "{}", errors[49]);
     let log = installation.log_when(backup["id"].as_str().unwrap(), |log| log.contains("50 source errors")).await;
     assert!(log.len() < (1 << 20) + 10_000 && log.contains("the log is full"), "{} bytes", log.len());
     assert_same(&installation.download(&backup).await, &host.site());

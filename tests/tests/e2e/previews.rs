@@ -1,6 +1,6 @@
 //! Previews: what a job would take, told without taking it.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use holdfast_tests::installation::{Host, processes_below};
@@ -115,6 +115,24 @@ async fn a_list_that_does_not_end_is_ended() {
         if runs.is_empty() { Ok(()) } else { Err(runs) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_cannot_be_read_is_told() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("NOT TESTED, as this does not run as root: a folder of another user's");
+        return;
+    }
+    let host = Host::start_for_other_user().await;
+    host.write("open/a", "a");
+    host.write("closed/b", "b");
+    std::fs::set_permissions(host.site().join("closed"), PermissionsExt::from_mode(0o700)).unwrap();
+    let installation = Installation::start().await;
+    let job = job_of(&installation, &host, json!({"root_path": host.site()})).await;
+    let preview = preview(&installation, &job).await;
+    assert_eq!((&preview["status"], &preview["totals"]["files"]), (&json!("success"), &json!(1)), "{preview:#}");
+    let remarks = preview["remarks"].to_string();
+    assert!(remarks.contains("closed") && remarks.contains("Permission denied"), "{remarks}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
