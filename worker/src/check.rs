@@ -15,7 +15,7 @@ use holdfast_shared::service::Service;
 use holdfast_shared::{ErrorKind, Result};
 use uuid::Uuid;
 
-use crate::remote::{self, Machine, Output, RemoteCommand, RemoteError, Session};
+use crate::remote::{self, Jump, Machine, Output, RemoteCommand, RemoteError, Road, Session};
 
 /// How long a question to a server may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ pub async fn check_server(service: &Service, account: &AccountId, id: u64, check
 type Found = BTreeMap<String, String>;
 
 /// What came of asking: the outer error is ours, the inner one the host's.
-type Asked<T> = Result<std::result::Result<T, RemoteError>>;
+pub(crate) type Asked<T> = Result<std::result::Result<T, RemoteError>>;
 
 fn status_of<T>(asked: &std::result::Result<T, RemoteError>) -> LoginStatus {
     if asked.is_ok() { LoginStatus::Success } else { LoginStatus::Failed }
@@ -49,7 +49,8 @@ fn status_of<T>(asked: &std::result::Result<T, RemoteError>) -> LoginStatus {
 
 async fn ask_server(service: &Service, account: &AccountId, server: &Server) -> Asked<Found> {
     let private_key = service.open_ssh_key(account, server.login.ssh_key_id).await?;
-    let session = match connect(service, account, SshHost::Server(server.id), &server.login, &private_key).await? {
+    let host = SshHost::Server(server.id);
+    let session = match connect(service, account, host, &server.login, &private_key, None).await? {
         Ok(session) => session,
         Err(error) => return Ok(Err(error)),
     };
@@ -63,15 +64,20 @@ async fn ask_server(service: &Service, account: &AccountId, server: &Server) -> 
     Ok(found)
 }
 
-/// Logs in, and pins the host key on first use.
-async fn connect(
+/// Logs in, from `jump` if there is one, and pins the host key on first use.
+pub(crate) async fn connect(
     service: &Service,
     account: &AccountId,
     host: SshHost,
     login: &Login,
     private_key: &Secret,
+    jump: Option<Jump>,
 ) -> Asked<Session> {
-    let session = match Session::open(login, private_key, &service.aws.outside.guard, &service.clock).await {
+    let opened = match jump {
+        None => Session::open(login, private_key, &service.aws.outside.guard, &service.clock).await,
+        Some(jump) => Session::open_through(Road::through(jump), login, private_key, &service.clock).await,
+    };
+    let session = match opened {
         Ok(session) => session,
         Err(error) => return Ok(Err(error)),
     };
@@ -93,7 +99,7 @@ pub async fn check_proxy(service: &Service, account: &AccountId, id: u64, check:
         proxy => proxy?,
     };
     let private_key = service.open_ssh_key(account, proxy.login.ssh_key_id).await?;
-    let asked = connect(service, account, SshHost::Proxy(id), &proxy.login, &private_key).await?;
+    let asked = connect(service, account, SshHost::Proxy(id), &proxy.login, &private_key, None).await?;
     let status = status_of(&asked);
     let outcome = match asked {
         Ok(session) => look_through(service, session, &proxy.login, &private_key).await,

@@ -13,6 +13,7 @@ mod jobs;
 mod limits;
 mod logins;
 mod notification_streams;
+mod previews;
 mod proxies;
 mod recipes;
 mod retention;
@@ -49,6 +50,7 @@ pub fn operations() -> Vec<Operation> {
         recipes::operations(),
         jobs::operations(),
         schedules::operations(),
+        previews::operations(),
         retention::operations(),
         scripts::operations(),
         backups::operations(),
@@ -75,6 +77,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         recipes::schemas(),
         jobs::schemas(),
         schedules::schemas(),
+        previews::schemas(),
         retention::schemas(),
         backups::schemas(),
         audit_events::schemas(),

@@ -24,6 +24,7 @@ pub mod message;
 pub mod notification_stream;
 pub mod object_key;
 pub mod part_size;
+pub mod preview;
 pub mod proxy;
 pub mod public_key;
 pub mod recipe;

@@ -21,6 +21,7 @@ mod logins;
 mod maintenance;
 mod notification_streams;
 mod outbox;
+mod previews;
 mod proxies;
 mod rates;
 mod ready;

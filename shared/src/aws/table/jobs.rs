@@ -123,6 +123,7 @@ impl Table {
             Write::delete(keys::job_seats(&job.account, job.id)),
             Write::delete(keys::backup_tally(&job.account, job.id)),
             Write::delete(keys::purge(&job.account, job.id)),
+            Write::delete(keys::preview(&job.account, job.id)),
         ];
         writes.extend(users_of(job, -1));
         self.transact(writes).await

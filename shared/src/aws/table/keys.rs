@@ -386,6 +386,11 @@ pub(crate) fn purge(account: &AccountId, job: Uuid) -> Key {
     Key::new(format!("A#{account}#PURGES"), job.to_string())
 }
 
+/// What a job would take, as it was last looked at.
+pub(crate) fn preview(account: &AccountId, job: Uuid) -> Key {
+    Key::new(format!("A#{account}#PREVIEWS"), job.to_string())
+}
+
 /// When a storage is next walked.
 pub(crate) fn sweep(account: &AccountId, storage: u64) -> Key {
     Key::new(format!("A#{account}#SWEEPS"), number(storage))

@@ -24,6 +24,7 @@ mod logs;
 mod notification_streams;
 mod numbers;
 mod outbox;
+mod previews;
 mod proxies;
 mod purges;
 mod rates;
