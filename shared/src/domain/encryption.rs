@@ -11,7 +11,7 @@ use super::sealed::{MARKS, Secret};
 
 /// How many public keys a job can encrypt to: each adds a stanza to every file.
 const MAX_ENCRYPTION_KEYS: usize = 10;
-/// How short a passphrase may be, in characters: each guess costs its guesser some 128 MiB and a third of a second.
+/// How short a passphrase may be, in characters: each guess costs its guesser some 128 MiB and 0.4 s.
 pub const MIN_PASSWORD_CHARS: usize = 8;
 /// How long a passphrase may be, in characters.
 pub const MAX_PASSWORD_CHARS: usize = 512;

@@ -97,7 +97,7 @@ async fn files_come_back_from_every_form() {
 async fn mysql_comes_back_from_every_form() {
     let (rig, source, fresh) = (Rig::start().await, Mariadb::start(), Mariadb::start());
     source.sql(
-        "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, a TEXT, b BLOB); INSERT INTO shop.t VALUES \
+        "CREATE DATABASE shop CHARACTER SET utf8mb4; CREATE TABLE shop.t (id INT PRIMARY KEY, a TEXT, b BLOB); INSERT INTO shop.t VALUES \
          (1, '🗄', x'00ff0a1a5c27'), (2, NULL, ''); CREATE PROCEDURE shop.p() SELECT 1; CREATE VIEW shop.v AS SELECT a FROM \
          shop.t; CREATE USER 'backup'@'127.0.0.1' IDENTIFIED BY 'secret'; GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO \
          'backup'@'127.0.0.1';",
@@ -237,7 +237,7 @@ async fn a_forge_site_comes_back_from_every_form() {
     let host = Host::start_with(&format!("SetEnv HOME={}", home.path().display())).await;
     let (rig, source, fresh) = (Rig::start_on(host).await, Mariadb::start(), Mariadb::start());
     source.sql(
-        "CREATE DATABASE shop; CREATE TABLE shop.t (a TEXT); INSERT INTO shop.t VALUES ('🗄'); CREATE USER \
+        "CREATE DATABASE shop CHARACTER SET utf8mb4; CREATE TABLE shop.t (a TEXT); INSERT INTO shop.t VALUES ('🗄'); CREATE USER \
          'forge'@'127.0.0.1' IDENTIFIED BY 'secret'; GRANT ALL ON shop.* TO 'forge'@'127.0.0.1'; GRANT SELECT ON mysql.proc TO \
          'forge'@'127.0.0.1';",
     );

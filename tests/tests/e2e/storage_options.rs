@@ -162,7 +162,7 @@ async fn a_locked_backup_goes_once_its_lock_has_ended_and_not_before() {
     rig.installation.api.post("/v1/storages/2/check", json!({})).await.expect(202);
     eventually("the check", || async {
         let check = rig.storage().await["check"].clone();
-        if check["status"] == "ok" { Ok(()) } else { Err(check) }
+        if check["status"] == "success" { Ok(()) } else { Err(check) }
     })
     .await;
     assert_eq!(pairs(&rig.asked("probe")), []);

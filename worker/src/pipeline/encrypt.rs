@@ -10,7 +10,7 @@ use age::{EncryptError, Encryptor, Recipient, scrypt};
 use holdfast_shared::domain::public_key::{PublicKey, PublicKeyKind};
 use holdfast_shared::domain::sealed::Secret;
 
-/// How hard each guess at a passphrase is: scrypt with N = 2^17 and r = 8, which takes 128 MiB and a third of a second. It is
+/// How hard each guess at a passphrase is: scrypt with N = 2^17 and r = 8, which takes 128 MiB and 0.4 s. It is
 /// the least that OWASP recommends; stock `age` itself takes 2^18 and opens up to 2^22.
 /// <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>
 const WORK_FACTOR: u8 = 17;
