@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::backups::{put_backup, put_job_of_backup};
 use super::jobs::{put_job, rows_of_new, used_keys};
+use super::numbers::{put_backup_number, put_job_number};
 use super::{Item, Table, Update, Write, facets, keys, tally};
 use crate::domain::backup::Backup;
 use crate::domain::job::Job;
@@ -29,7 +30,7 @@ impl Table {
         let mut users: HashMap<keys::Key, i64> = HashMap::new();
         let mut counters: HashMap<keys::Key, i64> = HashMap::new();
         for job in jobs {
-            puts.extend(items([put_job(job)?]));
+            puts.extend(items([put_job(job)?, put_job_number(job)?]));
             puts.extend(items(rows_of_new(job)?));
             for key in used_keys(job) {
                 *users.entry(key).or_default() += 1;
@@ -54,7 +55,7 @@ impl Table {
         let Some(tally) = tally::of_many(backups) else { return Ok(()) };
         let mut puts = Vec::with_capacity(backups.len() * 3);
         for backup in backups {
-            puts.extend(items([put_backup(backup)?, put_job_of_backup(backup)?]));
+            puts.extend(items([put_backup(backup)?, put_job_of_backup(backup)?, put_backup_number(backup)?]));
             puts.extend(items(facets::rows_of_new(backup)?));
         }
         self.put_all(puts).await?;
