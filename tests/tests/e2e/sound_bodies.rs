@@ -132,7 +132,7 @@ fn storage(name: &str, provider: Option<&str>) -> Value {
     let mut storage = json!({
         "name": name, "bucket": "backups", "region": "eu-central-1", "endpoint": "https://s3.example.net",
         "key": CANARY, "secret": CANARY, "storage_class": "STANDARD_IA", "server_side_encryption": "aws:kms",
-        "kms_key_id": "alias/backups", "object_lock": {"mode": "GOVERNANCE", "days": 7},
+        "object_lock": {"mode": "GOVERNANCE", "days": 7},
     });
     if let Some(provider) = provider {
         storage["provider"] = json!(provider);
