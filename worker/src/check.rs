@@ -161,7 +161,7 @@ fn missing_tool(found: &Found) -> Option<CheckFailure> {
     Some(CheckFailure { step: "tar".to_owned(), message })
 }
 
-/// Writes, reads back and deletes a small object, and records the first step that failed.
+/// Writes, reads back and deletes a small object, tries whether locks are taken, and records the first step that failed.
 pub async fn check_storage(service: &Service, account: &AccountId, id: u64, check: Uuid) -> Result<()> {
     let storage = match service.storage(account, id).await {
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
@@ -184,15 +184,23 @@ pub async fn check_storage(service: &Service, account: &AccountId, id: u64, chec
 async fn probe(objects: &Objects, key: &str, check: Uuid) -> std::result::Result<(), CheckFailure> {
     let failed = |step: &str, error: &ObjectsError| CheckFailure { step: step.to_owned(), message: error.to_string() };
     let written = Bytes::from(format!("holdfast checks that it can write here: {check}\n"));
-    objects.put(key, written.clone()).await.map_err(|error| failed("write", &error))?;
-    let read = objects.get(key).await;
+    // A probe that is locked could not be deleted.
+    let unlocked = objects.clone().unlocked();
+    unlocked.put(key, written.clone()).await.map_err(|error| failed("write", &error))?;
+    let read = unlocked.get(key).await;
     // Deleted in any case, but reported only if reading worked.
-    let deleted = objects.delete(key).await;
+    let deleted = unlocked.delete(key).await;
     if read.map_err(|error| failed("read", &error))? != written {
         let message = "the bucket answers other bytes than were written".to_owned();
         return Err(CheckFailure { step: "read".to_owned(), message });
     }
-    deleted.map_err(|error| failed("delete", &error))
+    deleted.map_err(|error| failed("delete", &error))?;
+    if objects.locks() {
+        // An upload that never becomes an object tells as well whether the bucket takes locks, and leaves nothing.
+        let upload = objects.start_upload(key).await.map_err(|error| failed("lock", &error))?;
+        upload.abort().await.map_err(|error| failed("lock", &error))?;
+    }
+    Ok(())
 }
 
 fn probe_name(check: Uuid) -> String {

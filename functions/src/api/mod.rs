@@ -22,6 +22,7 @@ mod scripts;
 pub mod servers;
 pub mod ssh_keys;
 mod stacks;
+mod storage_options;
 mod storages;
 pub(crate) mod tokens;
 

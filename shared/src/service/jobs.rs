@@ -62,6 +62,8 @@ impl Service {
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
             compression: change.compression.unwrap_or_default(),
             encryption_key_ids: change.encryption_keys.unwrap_or_default().into_iter().map(|(_, id)| id).collect(),
+            encryption_password: self.sealed_password(account, id, change.encryption_password.as_ref(), None)?,
+            path_template: change.path_template.flatten(),
             proxy_id: change.proxy_id.flatten(),
             manual_retention: change.manual_retention.unwrap_or_default(),
             limits: change.limits.unwrap_or_default(),
@@ -96,6 +98,7 @@ impl Service {
                 number: self.aws.table.next_number(account, Noun::Job).await?,
                 recipe: self.resealed_recipe(account, seen.recipe.clone(), id, copy)?,
                 hooks: self.resealed_hooks(account, &seen.hooks, id, copy)?,
+                encryption_password: self.resealed_password(account, seen.encryption_password.as_ref(), id, copy)?,
                 name: name.clone().unwrap_or_else(|| seen.name_of_copy()),
                 schedules: self.numbered(account, schedules).await?,
                 paused_at: Some(now),
@@ -165,6 +168,7 @@ impl Service {
                 Some(recipe) => self.sealed_recipe(account, id, recipe)?,
                 None => seen.recipe.clone(),
             };
+            let (password, seen_password) = (change.encryption_password, seen.encryption_password.clone());
             let next = Job {
                 name: change.name.unwrap_or_else(|| seen.name.clone()),
                 recipe,
@@ -173,6 +177,8 @@ impl Service {
                 schedules,
                 compression: change.compression.unwrap_or(seen.compression),
                 encryption_key_ids: encryption_keys.unwrap_or_else(|| seen.encryption_key_ids.clone()),
+                encryption_password: self.sealed_password(account, id, password.as_ref(), seen_password)?,
+                path_template: change.path_template.unwrap_or_else(|| seen.path_template.clone()),
                 proxy_id: change.proxy_id.unwrap_or(seen.proxy_id),
                 manual_retention: change.manual_retention.unwrap_or(seen.manual_retention),
                 limits: change.limits.unwrap_or(seen.limits),

@@ -13,6 +13,7 @@ mod crontab_servers;
 mod crontabs;
 mod downloads;
 mod encryption_keys;
+mod encryption_passwords;
 mod hooks;
 mod idempotency;
 mod jobs;
