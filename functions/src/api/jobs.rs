@@ -67,6 +67,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .needs(write)
         .body(members(required, schedules::members()))
         .answers(StatusCode::CREATED, job())
+        .answers_what_it_made()
         .creates();
     let show = Operation::get("/v1/jobs/{id}", show).summary("Show a job").needs(read).answers(StatusCode::OK, job());
     let update = also_post("/v1/jobs/{id}", update, |operation| {
@@ -109,6 +110,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .needs(write)
         .body([optional("name", line(MAX_NAME_CHARS).described("without one: Copy of and the other's name"))])
         .answers(StatusCode::CREATED, job())
+        .leaves_its_subject()
         .creates();
     let run = object([required("at", time()), required("schedule_id", id()), required("schedule_name", text())]);
     let next_runs = Operation::get("/v1/jobs/{id}/runs/next", next_runs)
@@ -215,8 +217,7 @@ fn answer(service: &Service, detail: &JobDetail) -> impl IntoResponse + use<> {
 }
 
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let job = service.create_job(&caller.account, &input(&caller, body)?).await?;
-    let detail = service.job_detail(job).await?;
+    let detail = service.create_job(&caller.account, &input(&caller, body)?).await?;
     Ok((StatusCode::CREATED, answer(&service, &detail)))
 }
 
@@ -235,7 +236,7 @@ pub(super) async fn show(
     State(service): State<Service>,
     Params(id): Params<Uuid>,
 ) -> Answer<impl IntoResponse> {
-    let detail = service.job_detail(service.job(&caller.account, id).await?).await?;
+    let detail = service.show_job(&caller.account, id).await?;
     Ok(answer(&service, &detail))
 }
 
@@ -415,7 +416,7 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
         "updated_at": rfc3339(job.updated_at),
         "schedule": job.schedules.iter().map(|schedule| schedules::view(job, schedule, now)).collect::<Vec<_>>(),
         "storage": storages.iter().map(|(found, priority)| storage(job, found, *priority)).collect::<Vec<_>>(),
-        "last_backups": last_backups.iter().map(backups::summary).collect::<Vec<_>>(),
+        "last_backups": last_backups.iter().map(|backup| backups::summary(&job.account, job.id, backup)).collect::<Vec<_>>(),
     })
 }
 

@@ -21,7 +21,7 @@ use super::address::client_address;
 use super::authentication::Caller;
 use super::error::Answer;
 use super::idempotency::IDEMPOTENT_REPLAYED;
-use super::operation::Call;
+use super::operation::{Call, Trace};
 use super::request_id::RequestId;
 use super::surface::App;
 
@@ -58,7 +58,8 @@ pub async fn record(
         changes: Map::new(),
     };
     let subject = audit.subject_of(&call, request.uri().path());
-    let before = audit.view(subject.as_deref(), &caller).await;
+    let looked_at = subject.as_deref().filter(|_| call.trace == Trace::Record);
+    let before = audit.view(looked_at, &caller).await;
     let response = next.run(request).await;
     if response.status() == StatusCode::FORBIDDEN {
         audit.app.service.record_audit_event(&event).await;
@@ -69,9 +70,13 @@ pub async fn record(
     let (response, answer) = read_answer(response).await;
     let made =
         || answer["data"]["id"].as_u64().map(|id| id.to_string()).or(answer["data"]["id"].as_str().map(str::to_owned));
-    let after = match &subject {
-        Some(_) => audit.view(subject.as_deref(), &caller).await,
-        None => audit.view(made().map(|id| format!("{}/{id}", event.subject)).as_deref(), &caller).await,
+    let after = match (call.trace, &subject) {
+        (Trace::Record, Some(_)) => audit.view(looked_at, &caller).await,
+        (Trace::Record, None) => {
+            audit.view(made().map(|id| format!("{}/{id}", event.subject)).as_deref(), &caller).await
+        }
+        (Trace::Answer, _) => answer.get("data").cloned(),
+        (Trace::Elsewhere, _) => None,
     };
     event.status = response.status().as_u16();
     event.changes = changes(before.as_ref(), after.as_ref());

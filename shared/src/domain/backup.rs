@@ -3,12 +3,12 @@
 //! `pending → running → completed | completed_with_errors | failed | cancelled`, `skipped` straight from `pending`, and
 //! `expired` once retention or its owner had removed what a completed one stored. `running → pending` is a retry that waits.
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::account::AccountId;
+use super::backup_summary::BackupSummary;
 use super::object_key::{BackupDirectory, MANIFEST, ObjectKey};
 use super::slot::Tags;
 
@@ -331,8 +331,7 @@ pub struct Backup {
 impl Backup {
     /// Where its attempts put their files: under the UTC day on which it was due or asked for.
     pub fn directory(&self) -> BackupDirectory {
-        let date = self.slot.unwrap_or(self.created_at).to_zoned(TimeZone::UTC).date();
-        BackupDirectory { account: self.account.clone(), job: self.job, date, backup: self.id }
+        BackupSummary::of(self).directory(&self.account, self.job)
     }
 
     /// Whether a worker holds it at `now`, as far as another worker may judge.
