@@ -359,18 +359,18 @@ fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<Option<
         "heartbeat_at": backup.heartbeat_at.map(rfc3339),
         "cancel_requested": backup.cancel_requested,
         "deletion_requested_at": backup.deletion_requested_at.map(rfc3339),
-        "progress": progress.as_ref().map(progress_view),
         "failure": backup.failure,
         "skip_reason": backup.skip_reason,
         "source_errors": backup.source_errors,
         "encryption_key": backup.encrypted_to.first(),
         "encryption_keys": backup.encrypted_to,
-        "copies": backup.copies.iter().map(copy_view).collect::<Vec<_>>(),
-        "files": files_view(backup, url_of)?,
     });
     if let (Value::Object(view), Value::Object(more)) = (&mut view, more) {
         view.extend(more);
     }
+    view["progress"] = progress.as_ref().map(progress_view).into();
+    view["copies"] = backup.copies.iter().map(copy_view).collect();
+    view["files"] = files_view(backup, url_of)?.into();
     Ok(view)
 }
 

@@ -394,14 +394,12 @@ fn filter(fields: &mut Fields<'_>) -> JobFilter {
 /// A job as every answer shows it; `now` is where its next runs are counted from.
 fn view(detail: &JobDetail, now: Timestamp) -> Value {
     let JobDetail { job, storages, last_backups, .. } = detail;
-    json!({
+    let mut view = json!({
         "id": job.id,
         "number": job.number,
         "name": job.name,
         "recipe": job.recipe.slug(),
         "compute_type": job.compute.kind(),
-        "compute": compute(detail),
-        "config": config(&job.recipe),
         "compression": job.compression,
         "encryption_key_id": job.encryption_key_ids.first(),
         "encryption_key_ids": job.encryption_key_ids,
@@ -414,10 +412,15 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
         "paused_at": job.paused_at.map(rfc3339),
         "created_at": rfc3339(job.created_at),
         "updated_at": rfc3339(job.updated_at),
-        "schedule": job.schedules.iter().map(|schedule| schedules::view(job, schedule, now)).collect::<Vec<_>>(),
-        "storage": storages.iter().map(|(found, priority)| storage(job, found, *priority)).collect::<Vec<_>>(),
-        "last_backups": last_backups.iter().map(|backup| backups::summary(&job.account, job.id, backup)).collect::<Vec<_>>(),
-    })
+    });
+    // Moved: `json!` would copy each of them, at every level anew.
+    view["compute"] = compute(detail);
+    view["config"] = Value::Object(config(&job.recipe));
+    view["schedule"] = job.schedules.iter().map(|schedule| schedules::view(job, schedule, now)).collect();
+    view["storage"] = storages.iter().map(|(found, priority)| storage(job, found, *priority)).collect();
+    let last = last_backups.iter().map(|backup| backups::summary(&job.account, job.id, backup));
+    view["last_backups"] = last.collect();
+    view
 }
 
 fn compute(detail: &JobDetail) -> Value {
@@ -425,12 +428,10 @@ fn compute(detail: &JobDetail) -> Value {
     match &detail.job.compute {
         Compute::Server { server_id } => {
             let server = detail.server.as_ref();
-            json!({
-                "type": kind,
-                "name": server.map(|(server, _)| &server.name),
-                "server_id": server_id,
-                "server": server.map(|(server, key)| servers::view(server, key)),
-            })
+            let name = server.map(|(server, _)| &server.name);
+            let mut compute = json!({ "type": kind, "name": name, "server_id": server_id });
+            compute["server"] = server.map(|(server, key)| servers::view(server, key)).into();
+            compute
         }
         Compute::Serverless { region } => {
             let name = format!("Serverless {}", region.to_string().to_uppercase());
