@@ -5,6 +5,7 @@
 
 pub mod administration;
 pub mod api;
+pub mod dialects;
 pub mod http;
 pub mod maintenance;
 pub mod openapi;

@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::CONTENT_SECURITY_POLICY;
 use serde_json::Value;
 
+use crate::dialects;
 use crate::http::Operation;
 use crate::http::schema::{anything, map_of};
 use crate::openapi::{self, Surface};
@@ -19,7 +20,16 @@ pub(super) fn operations() -> Vec<Operation> {
         .open()
         .answers(StatusCode::OK, map_of(anything()));
     let page = Operation::get("/docs", page).summary("This documentation, as a page").open().answers_text("text/html");
-    vec![document, page]
+    let dialects = dialects::ALL.iter().map(|dialect| {
+        let document = async move |State(service): State<Service>| {
+            Json(openapi::document(&dialect.surface(&service.config.public_url)))
+        };
+        Operation::get(dialect.document, document)
+            .summary("The documentation of another surface of the same account, as OpenAPI 3.1")
+            .open()
+            .answers(StatusCode::OK, map_of(anything()))
+    });
+    [document, page].into_iter().chain(dialects).collect()
 }
 
 async fn document(State(service): State<Service>) -> Json<Value> {
@@ -33,5 +43,5 @@ async fn page(State(service): State<Service>) -> impl IntoResponse {
 
 fn surface(url: &str) -> Surface<'_> {
     let calls = super::operations().into_iter().map(|operation| operation.call).collect();
-    Surface { title: "Holdfast", url, calls, schemas: super::schemas() }
+    Surface { title: "Holdfast", about: openapi::ABOUT, url, calls, schemas: super::schemas() }
 }

@@ -85,5 +85,8 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
 /// The native surface.
 pub fn router(service: Service) -> Router {
     let config = service.config.clone();
-    safe_for_browsers(surface(routes(operations(), App::new(service)), answers::failure), &config)
+    safe_for_browsers(
+        surface(routes(operations(), App::new(service), |answer| &answer["data"]), answers::failure),
+        &config,
+    )
 }

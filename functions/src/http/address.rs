@@ -2,9 +2,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use holdfast_shared::Error;
 use http::Extensions;
+use http::request::Parts;
 use lambda_http::request::RequestContext;
+
+use super::error::{Answer, HttpError};
+
+/// [`client_address`], which every listener of ours knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        let address = client_address(&parts.extensions);
+        address.map(Self).ok_or_else(|| Error::internal("a request came from nowhere").into())
+    }
+}
 
 /// The address that a request came from: what API Gateway saw, on one machine the socket's peer. Never a header:
 /// anybody can write those. An IPv4 address that is written as an IPv6 one is the IPv4 address.

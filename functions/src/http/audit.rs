@@ -25,6 +25,19 @@ use super::operation::{Call, Trace};
 use super::request_id::RequestId;
 use super::surface::App;
 
+/// Finds the record in an answer of a surface: its envelope around it, undone.
+pub type RecordIn = for<'a> fn(&'a Value) -> &'a Value;
+
+/// What a handler tells of the record that its call was about, where no path of its surface shows that. It goes with the
+/// answer, as an extension.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// The record before the call; `None` where there was none.
+    pub before: Option<Value>,
+    /// The record after it; `None` where it is gone.
+    pub after: Option<Value>,
+}
+
 /// What the layer works with.
 #[derive(Debug, Clone)]
 pub struct Audit {
@@ -32,6 +45,8 @@ pub struct Audit {
     pub reads: Router,
     /// The paths of those that show one record.
     pub shown: Arc<[&'static str]>,
+    /// Where the surface's answers hold the record.
+    pub record_in: RecordIn,
     /// The rest.
     pub app: App,
 }
@@ -67,22 +82,26 @@ pub async fn record(
     if !response.status().is_success() || response.headers().contains_key(IDEMPOTENT_REPLAYED) {
         return Ok(response);
     }
-    let (response, answer) = read_answer(response).await;
-    let made =
-        || answer["data"]["id"].as_u64().map(|id| id.to_string()).or(answer["data"]["id"].as_str().map(str::to_owned));
-    let after = match (call.trace, &subject) {
-        (Trace::Record, Some(_)) => audit.view(looked_at, &caller).await,
-        (Trace::Record, None) => {
-            audit.view(made().map(|id| format!("{}/{id}", event.subject)).as_deref(), &caller).await
-        }
-        (Trace::Answer, _) => answer.get("data").cloned(),
-        (Trace::Elsewhere, _) => None,
-    };
+    let (mut response, answer) = read_answer(response).await;
+    let shown = (audit.record_in)(&answer);
+    let id = shown.get("id");
     event.status = response.status().as_u16();
-    event.changes = changes(before.as_ref(), after.as_ref());
+    event.changes = match response.extensions_mut().remove::<Told>() {
+        Some(Told { before, after }) => changes(before.as_ref(), after.as_ref()),
+        None => {
+            let made =
+                || id.map(|id| format!("{}/{}", event.subject, id.as_str().map_or(id.to_string(), str::to_owned)));
+            let after = match call.trace {
+                Trace::Record => audit.view(subject.clone().or_else(made).as_deref(), &caller).await,
+                Trace::Answer => Some(shown.clone()),
+                Trace::Elsewhere => None,
+            };
+            changes(before.as_ref(), after.as_ref())
+        }
+    };
     // What a call made beside the record that it is about.
     let is_beside = subject.is_some() && response.status() == StatusCode::CREATED;
-    for (name, id) in [("backup_id", answer.get("backup_id")), ("id", answer["data"].get("id").filter(|_| is_beside))] {
+    for (name, id) in [("backup_id", answer.get("backup_id")), ("id", id.filter(|_| is_beside))] {
         if let Some(id) = id {
             event.changes.insert(name.to_owned(), json!({"after": id}));
         }
@@ -112,7 +131,7 @@ impl Audit {
         };
         let found = response.status().is_success();
         let (_, answer) = read_answer(response).await;
-        found.then(|| answer["data"].clone())
+        found.then(|| (self.record_in)(&answer).clone())
     }
 }
 

@@ -74,7 +74,8 @@ enum Kind {
     Multipart(String),
 }
 
-async fn read(headers: &HeaderMap, bytes: Bytes) -> Result<Tree, HttpError> {
+/// What a body's bytes say, as its headers say to read them.
+pub(crate) async fn read(headers: &HeaderMap, bytes: Bytes) -> Result<Tree, HttpError> {
     if bytes.is_empty() {
         return Ok(Tree::default());
     }
@@ -105,7 +106,7 @@ fn content_type(headers: &HeaderMap) -> &str {
 }
 
 /// The media type without its parameters, in lowercase.
-fn essence(headers: &HeaderMap) -> String {
+pub(crate) fn essence(headers: &HeaderMap) -> String {
     content_type(headers).split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
@@ -121,7 +122,7 @@ fn unsupported(message: &str) -> HttpError {
 }
 
 /// The bytes of a body, unless it takes longer than [`PATIENCE`] to arrive.
-pub(super) async fn collect(headers: &HeaderMap, body: axum::body::Body) -> Result<Bytes, HttpError> {
+pub(crate) async fn collect(headers: &HeaderMap, body: axum::body::Body) -> Result<Bytes, HttpError> {
     collect_within(PATIENCE, headers, body).await
 }
 

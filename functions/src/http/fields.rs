@@ -88,8 +88,20 @@ impl<'a> Fields<'a> {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
+        if self.members.get(name).is_none_or(Value::is_null) {
+            self.demand(name);
+        }
+        self.optional_even_empty(name, parse)
+    }
+
+    /// As [`Fields::required_even_empty`], but may be absent.
+    pub fn optional_even_empty<T, E: Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
         if self.members.get(name).and_then(Value::as_str) != Some("") {
-            return self.required(name, parse);
+            return self.optional(name, parse);
         }
         self.asked.insert(name.to_owned());
         self.note(name, parse("").map_err(|error| error.to_string()))

@@ -14,7 +14,7 @@ use axum::{Extension, Router};
 use holdfast_shared::domain::ability::Ability;
 use http::{Method, StatusCode};
 
-use super::audit::{self, Audit};
+use super::audit::{self, Audit, RecordIn};
 use super::schema::{Member, Schema};
 use super::surface::App;
 use super::{authentication, idempotency};
@@ -112,6 +112,11 @@ impl Operation {
     /// A call that makes or does something.
     pub fn post<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Self {
         Self::new(Method::POST, MethodFilter::POST, path, handler)
+    }
+
+    /// A call that changes a record, or replaces it.
+    pub fn put<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self::new(Method::PUT, MethodFilter::PUT, path, handler)
     }
 
     /// A call that changes a record; see [`also_post`].
@@ -257,7 +262,8 @@ pub fn also_at(operations: &[Operation], rename: impl Fn(&'static str) -> &'stat
 
 /// Routes for all operations. A request is authenticated, audited, authorised and, where it makes something, kept for
 /// its repetitions, in that order.
-pub fn routes(operations: Vec<Operation>, app: App) -> Router {
+/// `record_in` finds the record in an answer, for the audit trail.
+pub fn routes(operations: Vec<Operation>, app: App, record_in: RecordIn) -> Router {
     let edited: BTreeSet<_> =
         operations.iter().map(|one| &one.call).filter(|one| one.edits).map(|one| one.path).collect();
     let is_record = |path: &str| path.ends_with('}') || edited.contains(path);
@@ -268,7 +274,7 @@ pub fn routes(operations: Vec<Operation>, app: App) -> Router {
         .map(|operation| (operation.clone(), operation.call.path))
         .unzip();
     let reads = by_path(reads.into_iter().map(|Operation { call, handler }| (call.path, handler)));
-    let audit = Audit { reads: reads.with_state(app.clone()), shown: shown.into(), app: app.clone() };
+    let audit = Audit { reads: reads.with_state(app.clone()), shown: shown.into(), record_in, app: app.clone() };
     let whole = operations.into_iter().map(|Operation { call, handler }| {
         let path = call.path;
         let handler = handler

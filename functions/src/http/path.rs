@@ -23,6 +23,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<
     }
 }
 
+/// A path in order, as [`normalise`] leaves it.
+pub fn in_order(uri: &http::Uri) -> String {
+    normalised(uri).as_ref().unwrap_or(uri).path().to_owned()
+}
+
 /// Puts a request's path in order before it is routed: doubled slashes, a trailing slash and a `.json` suffix go.
 pub(super) fn normalise(mut request: Request) -> Request {
     if let Some(uri) = normalised(request.uri()) {

@@ -11,7 +11,8 @@ pub use page::page;
 use crate::http::operation::{Access, Call, Content, Repeatable};
 use crate::http::schema::{self, Member, Schema};
 
-const ABOUT: &str = "Scheduled, verified backups of servers and databases.\n\n\
+/// What there is to say of the native surface as a whole.
+pub const ABOUT: &str = "Scheduled, verified backups of servers and databases.\n\n\
     Bodies can be JSON, `application/x-www-form-urlencoded` or `multipart/form-data`; in forms, text that spells a \
     number or a boolean is taken for one, and brackets nest: `config[root_path]=/`. Fields that are empty or null count \
     as absent, fields that are not known here are refused. Times are RFC 3339 in UTC. All faults of a request are told at \
@@ -22,6 +23,8 @@ const ABOUT: &str = "Scheduled, verified backups of servers and databases.\n\n\
 pub struct Surface<'a> {
     /// What it is called.
     pub title: &'a str,
+    /// What holds for all of its calls.
+    pub about: &'a str,
     /// Where it is reached.
     pub url: &'a str,
     /// Its calls.
@@ -41,7 +44,7 @@ pub fn document(surface: &Surface<'_>) -> Value {
         surface.schemas.iter().map(|(name, schema)| ((*name).to_owned(), schema.0.clone())).collect();
     json!({
         "openapi": "3.1.0",
-        "info": {"title": surface.title, "version": env!("CARGO_PKG_VERSION"), "description": ABOUT},
+        "info": {"title": surface.title, "version": env!("CARGO_PKG_VERSION"), "description": surface.about},
         "servers": [{"url": surface.url}],
         "security": [{"token": []}],
         "paths": paths,
@@ -191,7 +194,13 @@ mod tests {
 
     fn native() -> Value {
         let calls = api::operations().into_iter().map(|operation| operation.call).collect();
-        document(&Surface { title: "Holdfast", url: "https://holdfast.example", calls, schemas: api::schemas() })
+        document(&Surface {
+            title: "Holdfast",
+            about: ABOUT,
+            url: "https://holdfast.example",
+            calls,
+            schemas: api::schemas(),
+        })
     }
 
     #[test]

@@ -119,7 +119,13 @@ mod tests {
     fn shows_every_call_and_loads_nothing() {
         let calls: Vec<_> = api::operations().into_iter().map(|operation| operation.call).collect();
         let count = calls.len();
-        let page = page(&Surface { title: "Holdfast <API>", url: "https://h.example", calls, schemas: api::schemas() });
+        let page = page(&Surface {
+            title: "Holdfast <API>",
+            about: "All",
+            url: "https://h.example",
+            calls,
+            schemas: api::schemas(),
+        });
         assert_eq!(page.matches("<details>").count(), count);
         for word in ["src=", "@import", "url(", "<link", "<script", "<API>"] {
             assert!(!page.contains(word), "{word}");

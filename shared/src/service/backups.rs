@@ -125,6 +125,13 @@ impl Service {
         self.aws.table.backup(account, job, id).await?.ok_or_else(|| Error::not_found("backup"))
     }
 
+    /// The backup with that number, whichever job it is of.
+    pub async fn backup_of_number(&self, account: &AccountId, number: u64) -> Result<Backup> {
+        let found = self.aws.table.backup_of_number(account, number).await?;
+        let (job, id) = found.ok_or_else(|| Error::not_found("backup"))?;
+        self.aws.table.backup(account, job, id).await?.ok_or_else(|| Error::not_found("backup"))
+    }
+
     /// Stops a backup and answers it as it is then: `cancelled` if it waited, still `running` if its worker has to stop it
     /// first. A conflict when it has ended.
     pub async fn cancel(&self, account: &AccountId, id: Uuid) -> Result<BackupDetail> {

@@ -61,7 +61,8 @@ impl Service {
         identifier: &str,
         peer: IpAddr,
     ) -> Result<CrontabServer> {
-        let server = self.named_crontab_server(account, identifier).await?;
+        let found = self.crontab_server_of(account, identifier).await?;
+        let server = found.ok_or_else(|| Error::not_found("crontab server"))?;
         match server.is_at(peer) {
             true => Ok(server),
             false => Err(Error::new(ErrorKind::Forbidden, "this does not come from the address of the crontab server")),

@@ -136,6 +136,12 @@ impl Service {
         self.aws.table.job(account, id).await?.ok_or_else(|| Error::not_found("job"))
     }
 
+    /// The job with that number.
+    pub async fn job_of_number(&self, account: &AccountId, number: u64) -> Result<Job> {
+        let id = self.aws.table.job_of_number(account, number).await?;
+        self.job(account, id.ok_or_else(|| Error::not_found("job"))?).await
+    }
+
     /// Changes what the input names. Fails with all offending fields at once.
     pub async fn update_job(
         &self,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::world::{self, World, calls, route};
 
 /// A client whose token has these abilities.
-async fn client(installation: &Installation, abilities: impl IntoIterator<Item = Ability>) -> Client {
+pub async fn client(installation: &Installation, abilities: impl IntoIterator<Item = Ability>) -> Client {
     let abilities = abilities.into_iter().map(|ability| ability.to_string()).collect();
     let (_, text) = installation.service().create_token(&installation.account(), "some", abilities).await.unwrap();
     installation.api.with_token(text.expose())
@@ -64,7 +64,7 @@ async fn each_call_needs_its_ability_and_no_other() {
 }
 
 /// All records but the audit trail, in which refusals stand too.
-async fn all_but_the_trail(table: &RawTable) -> BTreeMap<(String, String), String> {
+pub async fn all_but_the_trail(table: &RawTable) -> BTreeMap<(String, String), String> {
     let records = table.records("A#").await.into_iter();
     records.filter(|((pk, _), _)| !pk.contains("#AUDIT#")).collect()
 }

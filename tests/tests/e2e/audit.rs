@@ -17,7 +17,7 @@ const CHANGE_NOTHING: [(&str, &str); 2] = [
     ("DELETE /v1/jobs/{id}/backups", "the backups go in the background"),
 ];
 
-async fn events(api: &Client, query: &str) -> Vec<Value> {
+pub async fn events(api: &Client, query: &str) -> Vec<Value> {
     let page = api.get(&format!("/v1/audit-events?page_size=100{query}")).await.expect(200).data();
     page.as_array().unwrap().clone()
 }

@@ -15,7 +15,7 @@ use crate::sound_bodies::CANARY;
 use crate::world::{World, calls, installation, route};
 
 /// A value that is refused, or that takes the member away, and what it is called.
-type Bad = (&'static str, Option<Value>);
+pub type Bad = (&'static str, Option<Value>);
 
 /// What is taken although it looks bad: path, member, what it is called, and why.
 const TAKEN: [(&str, &str, &str, &str); 4] = [
@@ -44,7 +44,7 @@ const NEEDED: [(&str, &str, &str); 6] = [
 ];
 
 /// Values of which each is refused wherever a member of that form may stand.
-fn bad_values(place: &Place) -> Vec<Bad> {
+pub fn bad_values(place: &Place) -> Vec<Bad> {
     let schema = &place.schema;
     let mut bad: Vec<(&'static str, Value)> = match place.kind() {
         "string" => {

@@ -58,7 +58,7 @@ fn kind_of(call: &Call, place: &Place, in_query: bool) -> Option<&'static str> {
 }
 
 /// An id of the same form that nobody has.
-fn unknown(id: &Value) -> Value {
+pub fn unknown(id: &Value) -> Value {
     let Some(name) = id.as_str() else {
         let nines = "9".repeat(id.to_string().len());
         return json!(nines.parse::<u64>().unwrap());
@@ -74,7 +74,7 @@ fn unknown(id: &Value) -> Value {
 }
 
 /// All of an answer that could tell something, where `id` was asked for.
-fn telling(answer: &Answer, id: &Value) -> String {
+pub fn telling(answer: &Answer, id: &Value) -> String {
     let told = answer.headers.iter().filter(|(name, _)| !matches!(name.as_str(), "x-request-id" | "date"));
     let headers: Vec<_> = told.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     let encoded = utf8_percent_encode(&text(id), NON_ALPHANUMERIC).to_string();

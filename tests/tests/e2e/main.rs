@@ -13,6 +13,7 @@ mod compression;
 mod copies;
 mod crontabs;
 mod deletion;
+mod dialects;
 mod downloads;
 mod downtime;
 mod encryption;

@@ -29,7 +29,7 @@ impl World {
             "/v1/encryption-keys" => json!({"name": name, "public_key": AGE_KEY}),
             "/v1/ssh-keys" | "/v1/encryption-keys/{id}" | "/v1/jobs/{id}/clone" => json!({"name": name}),
             "/v1/stacks" | "/v1/stacks/{id}" => self.stack(&name),
-            "/v1/crontab-servers" => json!({"name": name, "ip_address": "203.0.113.7", "identifier": unique("web")}),
+            "/v1/crontab-servers" => json!({"name": name, "ip_address": "127.0.0.1", "identifier": unique("web")}),
             "/v1/crontab-servers/{id}" => json!({"name": name, "ip_address": "203.0.113.8"}),
             "/v1/crontab-servers/{id}/alerts" => json!({"username": "deploy", "command": CANARY}),
             "/v1/crontabs" => json!({"server": self.id("identifiers"), "username": unique("user"), "content": CANARY}),

@@ -145,6 +145,7 @@ impl World {
                     self.api.post("/v1/crontabs", more).await.expect(201);
                 }
                 self.ids.insert("snapshots", vec![json!(self.nested)]);
+                self.ids.insert("usernames", vec![shown["username"].clone()]);
             }
             "jobs" => {
                 // So that the audit trail knows it by its path.

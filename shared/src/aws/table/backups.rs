@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::facets::{self, BackupFilter};
 use super::keys::{self, sortable, sorted_by};
+use super::numbers::{delete_backup_number, put_backup_number};
 use super::tally::{Lag, Tally};
 use super::walk::{List, at_least, from, without_value};
 use super::{Condition, Cursor, Due, Order, Page, Query, SortBy, Table, Update, Window, Write, Written, value};
@@ -86,6 +87,7 @@ impl Table {
         let (account, job, id) = (&backup.account, backup.job, backup.id);
         let mut writes =
             vec![put_backup(backup)?.only_if(Condition::Absent), put_job_of_backup(backup)?.only_if(Condition::Absent)];
+        writes.push(put_backup_number(backup)?);
         writes.extend(facets::rows_of_new(backup, tally)?);
         if backup.status == Status::Pending {
             // A job that was deleted in between must not get another backup.
@@ -200,7 +202,7 @@ impl Table {
         };
         let key = keys::backup(&backup.account, backup.job, backup.id);
         let mut writes = vec![Write::delete(key).only_if(Condition::equals("status", backup.status))];
-        writes.push(trace);
+        writes.extend([trace, delete_backup_number(backup)]);
         writes.extend(facets::rows_of_gone(backup));
         self.transact(writes).await
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::counters::{count_job, count_job_of_server};
 use super::facets::Row;
 use super::keys::{self, sortable, sorted_by};
+use super::numbers::{delete_job_number, put_job_number};
 use super::walk::{List, at_least, from};
 use super::{
     Condition, Cursor, Due, Order, OutboxRow, Page, Query, SortBy, Table, Update, Watch, Window, Write, Written,
@@ -44,7 +45,8 @@ impl Table {
 
     /// Puts a new job, an outbox row and a watch per schedule; `No` when something that it names is gone.
     pub(crate) async fn create_job(&self, job: &Job, watches: &[Watch]) -> Result<Written> {
-        let mut writes = vec![put_job(job)?.only_if(Condition::Absent), count_job(&job.account, 1)];
+        let mut writes =
+            vec![put_job(job)?.only_if(Condition::Absent), put_job_number(job)?, count_job(&job.account, 1)];
         writes.extend(rows_of_new(job)?);
         writes.extend(users_of(job, 1));
         writes.extend(outbox_rows(job, [], job.created_at)?);
@@ -88,6 +90,7 @@ impl Table {
         let mut writes = vec![
             Write::delete(keys::job(&seen.account, seen.id)).only_if(Condition::equals("revision", seen.revision)),
             Write::put(&key, &DeletedJob { job: seen.clone(), deleted_at: now }, due)?,
+            delete_job_number(seen),
             count_job(&seen.account, -1),
         ];
         writes.extend(rows_of_gone(seen));

@@ -266,6 +266,16 @@ pub(crate) fn job(account: &AccountId, id: Uuid) -> Key {
     Key::new(jobs(account), id.to_string())
 }
 
+/// Tells which job has a number.
+pub(crate) fn job_of_number(account: &AccountId, job: u64) -> Key {
+    Key::new(format!("A#{account}#JOBS#NUMBER"), number(job))
+}
+
+/// Tells which backup has a number.
+pub(crate) fn backup_of_number(account: &AccountId, backup: u64) -> Key {
+    Key::new(format!("A#{account}#BACKUPS#NUMBER"), number(backup))
+}
+
 /// The partition of narrow rows for the jobs of one server, with the local indexes of listings.
 pub(crate) fn jobs_of_server(account: &AccountId, server: u64) -> String {
     format!("A#{account}#JOBS#SERVER#{}", number(server))

@@ -23,6 +23,7 @@ pub(crate) mod keys;
 mod logins;
 mod logs;
 mod notification_streams;
+mod numbers;
 mod outbox;
 mod proxies;
 mod purges;
