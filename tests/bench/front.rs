@@ -6,14 +6,12 @@ use std::process::Stdio;
 use anyhow::Context;
 use holdfast_functions::api::router;
 use holdfast_local::service::serve;
-use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::service::Service;
-use holdfast_tests::{Client, history};
+use holdfast_tests::Client;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::machine;
 use crate::rig::Reached;
@@ -57,21 +55,4 @@ pub async fn run() -> anyhow::Result<()> {
     println!("http://{}", listener.local_addr()?);
     std::io::stdout().flush()?;
     Ok(serve(listener, router(service), CancellationToken::new()).await?)
-}
-
-/// Writes backups of a job into a store, in a process of its own.
-pub async fn add_history(reached: &Reached, job: &str, backups: u64) -> anyhow::Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--history-of", &format!("{}/{job}", reached.account), "--backups", &backups.to_string()]);
-    let ended = command.envs(&reached.environment).stdin(Stdio::null()).status().await?;
-    anyhow::ensure!(ended.success(), "the backups were not written: {ended}");
-    Ok(())
-}
-
-/// The other half of [`add_history`]; `of` is `ACCOUNT/JOB`.
-pub async fn write_history(of: &str, backups: u64) -> anyhow::Result<()> {
-    let (account, job) = of.split_once('/').context("no ACCOUNT/JOB")?;
-    let account = AccountId::parse(account).context("no account")?;
-    history::import_backups(&Service::from_env().await?, &account, job.parse::<Uuid>()?, backups).await;
-    Ok(())
 }

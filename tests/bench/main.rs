@@ -48,9 +48,6 @@ struct Cli {
     /// Runs the API alone, on what the environment names
     #[arg(long, hide = true)]
     front: bool,
-    /// Writes backups of this job, ACCOUNT/JOB, into what the environment names
-    #[arg(long, hide = true)]
-    history_of: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,9 +70,6 @@ async fn main() -> anyhow::Result<()> {
     }
     if cli.front {
         return front::run().await;
-    }
-    if let Some(of) = cli.history_of {
-        return front::write_history(&of, cli.backups.unwrap_or(1)).await;
     }
     let asked = |what| cli.what.is_none_or(|named| named == what);
     if asked(What::Wall) {

@@ -25,8 +25,8 @@ pub async fn measure(jobs: u64, backups: u64) -> anyhow::Result<()> {
         let job = installation.add_job_with(servers[0], json!({})).await;
         let model = installation.service().job(&installation.account(), id(&job)).await?;
         let started = Instant::now();
-        import_jobs(installation.service(), &model, &servers, jobs).await;
-        import_backups(installation.service(), &installation.account(), id(&job), backups).await;
+        import_jobs(&installation.stack, &model, &servers, jobs).await;
+        import_backups(&installation.stack, id(&job), backups).await;
         eprintln!("pages: wrote {jobs} jobs and {backups} backups in {:.0} s", started.elapsed().as_secs_f64());
         columns.push((installation, job));
     }

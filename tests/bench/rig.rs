@@ -11,12 +11,13 @@ use holdfast_tests::Client;
 use serde::Deserialize;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::GB;
 use crate::machine;
 use crate::source::{self, Made};
+use crate::store::History;
 
 /// How often a running backup is looked at: seldom enough to cost nothing that could be seen.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -25,8 +26,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Deserialize)]
 pub struct Reached {
     base_url: String,
-    /// The one account.
-    pub account: String,
     /// Its tokens.
     pub tokens: Vec<String>,
     /// What a worker, or the AWS CLI, finds in its environment.
@@ -41,6 +40,7 @@ pub struct Rig {
     /// How the store is reached.
     pub reached: Reached,
     store: Child,
+    answers: Lines<BufReader<ChildStdout>>,
     sshd: Sshd,
     server: u64,
     dir: TempDir,
@@ -86,7 +86,7 @@ impl Rig {
             "{} has {free_gb} GB left and {needed_gb} are needed; set TMPDIR or measure less with --size-gb",
             dir.path().display()
         );
-        let (store, reached) = start_store(&dir.path().join("data")).await?;
+        let (store, answers, reached) = start_store(&dir.path().join("data")).await?;
         std::fs::create_dir(dir.path().join("sshd"))?;
         let sshd = Sshd::start(&dir.path().join("sshd")).await?;
         make_key(&dir.path().join("own_key")).await?;
@@ -100,7 +100,7 @@ impl Rig {
             "name": "bench", "host": "127.0.0.1", "port": sshd.port(), "user": sshd.user(), "ssh_key": key["id"],
         });
         let server = api.post("/v1/servers", server).await.expect(201).data()["id"].as_u64().context("no server id")?;
-        Ok(Self { api, reached, store, sshd, server, dir })
+        Ok(Self { api, reached, store, answers, sshd, server, dir })
     }
 
     /// Where the tree is that is backed up.
@@ -124,6 +124,16 @@ impl Rig {
         });
         let made = self.api.post("/v1/jobs", job).await.expect(201).data();
         Ok(made["id"].as_str().context("no job id")?.to_owned())
+    }
+
+    /// Has the store write backups of a job that nobody ran.
+    pub async fn add_history(&mut self, job: &str, backups: u64) -> anyhow::Result<()> {
+        let asked = serde_json::to_string(&History { job: job.parse()?, backups })?;
+        let stdin = self.store.stdin.as_mut().context("the store has no input")?;
+        stdin.write_all(format!("{asked}\n").as_bytes()).await?;
+        stdin.flush().await?;
+        self.answers.next_line().await?.context("the backups were not written")?;
+        Ok(())
     }
 
     /// Starts a worker and waits until it has settled.
@@ -225,11 +235,12 @@ impl Worker {
     }
 }
 
-async fn start_store(dir: &Path) -> anyhow::Result<(Child, Reached)> {
+async fn start_store(dir: &Path) -> anyhow::Result<(Child, Lines<BufReader<ChildStdout>>, Reached)> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--store").arg(dir).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.arg("--store").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut store = command.spawn()?;
     let stdout = store.stdout.take().context("the store has no output")?;
-    let line = BufReader::new(stdout).lines().next_line().await?.context("the store did not start")?;
-    Ok((store, serde_json::from_str(&line)?))
+    let mut answers = BufReader::new(stdout).lines();
+    let line = answers.next_line().await?.context("the store did not start")?;
+    Ok((store, answers, serde_json::from_str(&line)?))
 }

@@ -3,10 +3,10 @@
 //! The newest of them is a minute older than `END`, the one before it two minutes, and so on; each started 5 s and
 //! ended 20 s after it was recorded. A third of the backups was started by hand, the others are daily; a third failed.
 
-use holdfast_shared::domain::account::AccountId;
+use holdfast_local::stack::Stack;
+use holdfast_shared::aws::table::{backups_as_json, jobs_as_json};
 use holdfast_shared::domain::backup::Backup;
 use holdfast_shared::domain::job::{Compute, Job};
-use holdfast_shared::service::Service;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
@@ -29,6 +29,12 @@ fn at(minutes: u64, secs: i64) -> Timestamp {
     Timestamp::from_second(END - minutes * 60 + secs).unwrap()
 }
 
+/// Random below, and above in the order in which they are written: what is loaded in order is loaded several times faster.
+fn ordered_id(n: u64) -> Uuid {
+    let random = Uuid::new_v4().as_u128() & u128::from(u64::MAX);
+    Uuid::from_u128(u128::from(n) << 64 | random)
+}
+
 /// A server that nobody reaches; answers its id.
 pub async fn add_server(api: &Client, host: &str) -> u64 {
     let key = api.post("/v1/ssh-keys", json!({"name": "history"})).await.expect(201).data();
@@ -37,9 +43,9 @@ pub async fn add_server(api: &Client, host: &str) -> u64 {
 }
 
 /// Writes `count` jobs, in turn on each of `servers`, that are otherwise like `model`.
-pub async fn import_jobs(service: &Service, model: &Job, servers: &[u64], count: u64) {
+pub async fn import_jobs(stack: &Stack, model: &Job, servers: &[u64], count: u64) {
     let job = |n: u64| Job {
-        id: Uuid::new_v4(),
+        id: ordered_id(n),
         number: 1_000_000 + n,
         name: format!("job {n:07}"),
         compute: Compute::Server { server_id: servers[(n % servers.len() as u64) as usize] },
@@ -50,17 +56,19 @@ pub async fn import_jobs(service: &Service, model: &Job, servers: &[u64], count:
     };
     for first in (0..count).step_by(CHUNK as usize) {
         let jobs: Vec<_> = (first..count.min(first + CHUNK)).map(job).collect();
-        service.aws.table.import_jobs(&jobs).await.unwrap();
+        stack.aws().import(jobs_as_json(&jobs).unwrap()).await.unwrap();
+        stack.service().aws.table.count_imported_jobs(&jobs).await.unwrap();
     }
 }
 
 /// Writes `count` backups of a job.
-pub async fn import_backups(service: &Service, account: &AccountId, job: Uuid, count: u64) {
+pub async fn import_backups(stack: &Stack, job: Uuid, count: u64) {
+    let account = &stack.aws().data().keys().account;
     let backup = |n: u64| -> Backup {
         let created = at(count - n, 0);
         let after = |secs| created + SignedDuration::from_secs(secs);
         let backup = json!({
-            "id": Uuid::new_v4(), "number": 1_000_000 + n, "account": account, "job": job, "name": "history",
+            "id": ordered_id(n), "number": 1_000_000 + n, "account": account, "job": job, "name": "history",
             "tags": {"manual": n.is_multiple_of(3), "daily": !n.is_multiple_of(3)},
             "status": if n % 3 == 2 { "failed" } else { "completed" },
             "attempt": 1, "created_at": created, "started_at": after(5), "completed_at": after(20),
@@ -69,6 +77,7 @@ pub async fn import_backups(service: &Service, account: &AccountId, job: Uuid, c
     };
     for first in (0..count).step_by(CHUNK as usize) {
         let backups: Vec<_> = (first..count.min(first + CHUNK)).map(backup).collect();
-        service.aws.table.import_backups(&backups).await.unwrap();
+        stack.aws().import(backups_as_json(&backups).unwrap()).await.unwrap();
+        stack.service().aws.table.count_imported_backups(&backups).await.unwrap();
     }
 }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use holdfast_shared::aws::table::SortBy;
 use holdfast_shared::domain::check::Check;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::paging::{MAX_PAGE, MAX_PAGE_SIZE, MIN_PAGE_SIZE, SortKeys};
@@ -17,9 +16,9 @@ use crate::http::{HttpError, rfc3339};
 /// What lists of servers, keys and storages sort by.
 pub(super) const SORT_KEYS: SortKeys = &[("id", SortBy::Id), ("name", SortBy::Name), ("created_at", SortBy::Created)];
 
-/// `{"data": …}`.
-pub(super) fn data(data: impl Serialize) -> Json<Value> {
-    Json(json!({ "data": data }))
+/// `{"data": …}`, with what is shown moved into it: `json!` would copy it whole.
+pub(super) fn data(data: impl Into<Value>) -> Json<Value> {
+    Json(Value::Object(Map::from_iter([("data".to_owned(), data.into())])))
 }
 
 /// `{"message": …}`, with `"errors": {field: [message]}` where fields are at fault.

@@ -5,7 +5,9 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use holdfast_shared::aws::table::{BackupFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
+use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::backup::{Backup, Copy, CopyStatus, File, Progress, Status};
+use holdfast_shared::domain::backup_summary::BackupSummary;
 use holdfast_shared::domain::slot::Tags;
 use holdfast_shared::service::{BackupDetail, Idempotency, Listing, LogPosition, Service};
 use holdfast_shared::{Error, Result};
@@ -69,6 +71,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .needs(Ability::RunBackups)
         .body(tags().map(|tag| optional(tag, boolean())))
         .answers(StatusCode::ACCEPTED, started)
+        .leaves_its_subject()
         .creates_once();
     let show = Operation::get("/v1/backups/{id}", show)
         .summary("Show a backup and how far it is")
@@ -91,6 +94,7 @@ pub(super) fn operations() -> Vec<Operation> {
     let download = Operation::post("/v1/backups/{id}/download", download)
         .summary("Make links to a backup's files, by their names, that work with a plain GET for an hour")
         .needs(Ability::Download)
+        .leaves_its_subject()
         .answers(StatusCode::OK, one(map_of(text())));
     let files = Operation::get("/v1/backups/{id}/files", files)
         .summary("List the files of a backup")
@@ -197,7 +201,6 @@ pub(super) async fn list(
     let paging = Paging::read(&mut fields, SORT_KEYS, NEWEST_FIRST);
     let filter = filter(&mut fields);
     let paging = fields.finish(|| Some(paging))?;
-    let job = service.job(&caller.account, job).await?.id;
     let listed = service.list_backups(&caller.account, job, &filter, paging.order, &paging.window()).await?;
     let Listing { records, next, total } = listed;
     let url_of = url_for(&caller, &service);
@@ -328,14 +331,14 @@ fn started(backup: &Backup, public_url: &str) -> Value {
 }
 
 /// A backup as its job shows it; there its tags are 0 and 1.
-pub(super) fn summary(backup: &Backup) -> Value {
+pub(super) fn summary(account: &AccountId, job: Uuid, backup: &BackupSummary) -> Value {
     let Tags { manual, hourly, daily, weekly, monthly } = backup.tags;
     let [manual, hourly, daily, weekly, monthly] = [manual, hourly, daily, weekly, monthly].map(u8::from);
     json!({
         "id": backup.id,
-        "job_id": backup.job,
+        "job_id": job,
         "tags": { "manual": manual, "hourly": hourly, "daily": daily, "weekly": weekly, "monthly": monthly },
-        "s3_directory": backup.directory().to_string(),
+        "s3_directory": backup.directory(account, job).to_string(),
         "created_at": rfc3339(backup.created_at),
         "started_at": backup.started_at.map(rfc3339),
         "completed_at": backup.completed_at.map(rfc3339),
@@ -347,7 +350,7 @@ pub(super) fn summary(backup: &Backup) -> Value {
 /// A backup as every other answer shows it; `url_of` makes the link to a file.
 fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<Option<String>>) -> Result<Value> {
     let BackupDetail { backup, progress } = detail;
-    let mut view = summary(backup);
+    let mut view = summary(&backup.account, backup.job, &BackupSummary::of(backup));
     let more = json!({
         "number": backup.number,
         "name": backup.name,
@@ -358,18 +361,18 @@ fn view(detail: &BackupDetail, url_of: impl Fn(&Backup, &File) -> Result<Option<
         "heartbeat_at": backup.heartbeat_at.map(rfc3339),
         "cancel_requested": backup.cancel_requested,
         "deletion_requested_at": backup.deletion_requested_at.map(rfc3339),
-        "progress": progress.as_ref().map(progress_view),
         "failure": backup.failure,
         "skip_reason": backup.skip_reason,
         "source_errors": backup.source_errors,
         "encryption_key": backup.encrypted_to.first(),
         "encryption_keys": backup.encrypted_to,
-        "copies": backup.copies.iter().map(copy_view).collect::<Vec<_>>(),
-        "files": files_view(backup, url_of)?,
     });
     if let (Value::Object(view), Value::Object(more)) = (&mut view, more) {
         view.extend(more);
     }
+    view["progress"] = progress.as_ref().map(progress_view).into();
+    view["copies"] = backup.copies.iter().map(copy_view).collect();
+    view["files"] = files_view(backup, url_of)?.into();
     Ok(view)
 }
 

@@ -69,6 +69,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .needs(write)
         .body(members(required, schedules::members()))
         .answers(StatusCode::CREATED, job())
+        .answers_what_it_made()
         .creates();
     let show = Operation::get("/v1/jobs/{id}", show).summary("Show a job").needs(read).answers(StatusCode::OK, job());
     let update = also_post("/v1/jobs/{id}", update, |operation| {
@@ -111,6 +112,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .needs(write)
         .body([optional("name", line(MAX_NAME_CHARS).described("without one: Copy of and the other's name"))])
         .answers(StatusCode::CREATED, job())
+        .leaves_its_subject()
         .creates();
     let run = object([required("at", time()), required("schedule_id", id()), required("schedule_name", text())]);
     let next_runs = Operation::get("/v1/jobs/{id}/runs/next", next_runs)
@@ -232,8 +234,7 @@ fn answer(service: &Service, detail: &JobDetail) -> impl IntoResponse + use<> {
 }
 
 pub(super) async fn create(caller: Caller, State(service): State<Service>, body: Body) -> Answer<impl IntoResponse> {
-    let job = service.create_job(&caller.account, &input(&caller, body)?).await?;
-    let detail = service.job_detail(job).await?;
+    let detail = service.create_job(&caller.account, &input(&caller, body)?).await?;
     Ok((StatusCode::CREATED, answer(&service, &detail)))
 }
 
@@ -252,7 +253,7 @@ pub(super) async fn show(
     State(service): State<Service>,
     Params(id): Params<Uuid>,
 ) -> Answer<impl IntoResponse> {
-    let detail = service.job_detail(service.job(&caller.account, id).await?).await?;
+    let detail = service.show_job(&caller.account, id).await?;
     Ok(answer(&service, &detail))
 }
 
@@ -412,14 +413,12 @@ fn filter(fields: &mut Fields<'_>) -> JobFilter {
 /// A job as every answer shows it; `now` is where its next runs are counted from.
 fn view(detail: &JobDetail, now: Timestamp) -> Value {
     let JobDetail { job, storages, last_backups, .. } = detail;
-    json!({
+    let mut view = json!({
         "id": job.id,
         "number": job.number,
         "name": job.name,
         "recipe": job.recipe.slug(),
         "compute_type": job.compute.kind(),
-        "compute": compute(detail),
-        "config": config(&job.recipe),
         "compression": job.compression,
         "encryption_key_id": job.encryption_key_ids.first(),
         "encryption_key_ids": job.encryption_key_ids,
@@ -434,10 +433,15 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
         "paused_at": job.paused_at.map(rfc3339),
         "created_at": rfc3339(job.created_at),
         "updated_at": rfc3339(job.updated_at),
-        "schedule": job.schedules.iter().map(|schedule| schedules::view(job, schedule, now)).collect::<Vec<_>>(),
-        "storage": storages.iter().map(|(found, priority)| storage(job, found, *priority)).collect::<Vec<_>>(),
-        "last_backups": last_backups.iter().map(backups::summary).collect::<Vec<_>>(),
-    })
+    });
+    // Moved: `json!` would copy each of them, at every level anew.
+    view["compute"] = compute(detail);
+    view["config"] = Value::Object(config(&job.recipe));
+    view["schedule"] = job.schedules.iter().map(|schedule| schedules::view(job, schedule, now)).collect();
+    view["storage"] = storages.iter().map(|(found, priority)| storage(job, found, *priority)).collect();
+    let last = last_backups.iter().map(|backup| backups::summary(&job.account, job.id, backup));
+    view["last_backups"] = last.collect();
+    view
 }
 
 fn compute(detail: &JobDetail) -> Value {
@@ -445,12 +449,10 @@ fn compute(detail: &JobDetail) -> Value {
     match &detail.job.compute {
         Compute::Server { server_id } => {
             let server = detail.server.as_ref();
-            json!({
-                "type": kind,
-                "name": server.map(|(server, _)| &server.name),
-                "server_id": server_id,
-                "server": server.map(|(server, key)| servers::view(server, key)),
-            })
+            let name = server.map(|(server, _)| &server.name);
+            let mut compute = json!({ "type": kind, "name": name, "server_id": server_id });
+            compute["server"] = server.map(|(server, key)| servers::view(server, key)).into();
+            compute
         }
         Compute::Serverless { region } => {
             let name = format!("Serverless {}", region.to_string().to_uppercase());

@@ -94,7 +94,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
 
 /// A server as every answer shows it.
 pub fn view(server: &Server, key: &SshKey) -> Value {
-    json!({
+    let mut view = json!({
         "id": server.id,
         "host": server.login.host,
         "user": server.login.user,
@@ -105,10 +105,11 @@ pub fn view(server: &Server, key: &SshKey) -> Value {
         "last_used": server.last_used_at.map(rfc3339),
         "status": server.status,
         "max_parallel": server.max_parallel,
-        "host_key": server.login.host_key.as_ref().map(logins::host_key),
-        "check": server.check.as_ref().map(answers::check),
-        "key": ssh_keys::view(key),
-    })
+    });
+    view["host_key"] = server.login.host_key.as_ref().map(logins::host_key).into();
+    view["check"] = server.check.as_ref().map(answers::check).into();
+    view["key"] = ssh_keys::view(key);
+    view
 }
 
 async fn answer(service: &Service, account: &AccountId, server: &Server) -> Result<impl IntoResponse + use<>> {

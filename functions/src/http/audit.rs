@@ -21,7 +21,7 @@ use super::address::client_address;
 use super::authentication::Caller;
 use super::error::Answer;
 use super::idempotency::IDEMPOTENT_REPLAYED;
-use super::operation::Call;
+use super::operation::{Call, Trace};
 use super::request_id::RequestId;
 use super::surface::App;
 
@@ -73,7 +73,8 @@ pub async fn record(
         changes: Map::new(),
     };
     let subject = audit.subject_of(&call, request.uri().path());
-    let before = audit.view(subject.as_deref(), &caller).await;
+    let looked_at = subject.as_deref().filter(|_| call.trace == Trace::Record);
+    let before = audit.view(looked_at, &caller).await;
     let response = next.run(request).await;
     if response.status() == StatusCode::FORBIDDEN {
         audit.app.service.record_audit_event(&event).await;
@@ -82,14 +83,19 @@ pub async fn record(
         return Ok(response);
     }
     let (mut response, answer) = read_answer(response).await;
-    let id = (audit.record_in)(&answer).get("id");
+    let shown = (audit.record_in)(&answer);
+    let id = shown.get("id");
     event.status = response.status().as_u16();
     event.changes = match response.extensions_mut().remove::<Told>() {
         Some(Told { before, after }) => changes(before.as_ref(), after.as_ref()),
         None => {
             let made =
                 || id.map(|id| format!("{}/{}", event.subject, id.as_str().map_or(id.to_string(), str::to_owned)));
-            let after = audit.view(subject.clone().or_else(made).as_deref(), &caller).await;
+            let after = match call.trace {
+                Trace::Record => audit.view(subject.clone().or_else(made).as_deref(), &caller).await,
+                Trace::Answer => Some(shown.clone()),
+                Trace::Elsewhere => None,
+            };
             changes(before.as_ref(), after.as_ref())
         }
     };

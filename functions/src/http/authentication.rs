@@ -25,7 +25,7 @@ pub struct Caller {
     /// Whose resources the request acts on.
     pub account: AccountId,
     /// The token.
-    pub token: Token,
+    pub token: Arc<Token>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -64,7 +64,7 @@ pub async fn authorise(Extension(call): Extension<Arc<Call>>, request: Request, 
 }
 
 /// The token that the request was made with, from what this process knows or from the table.
-async fn token_of(parts: &Parts, app: &App) -> Result<Token> {
+async fn token_of(parts: &Parts, app: &App) -> Result<Arc<Token>> {
     let text = bearer(parts)?;
     let (now, sha256) = (app.service.clock.now(), sha256_hex(text));
     if let Some(token) = app.known_tokens.find(&sha256, now) {
@@ -75,6 +75,7 @@ async fn token_of(parts: &Parts, app: &App) -> Result<Token> {
     address.map_or(Ok(()), |address| app.strangers.check(address, now))?;
     match app.service.authenticate(text).await {
         Ok(token) => {
+            let token = Arc::new(token);
             app.known_tokens.remember(token.clone(), now);
             note_use(app, &token);
             Ok(token)
@@ -90,7 +91,7 @@ async fn token_of(parts: &Parts, app: &App) -> Result<Token> {
 
 /// Notes the use beside the request, which does not wait for it. A function that is frozen after its answer does it when
 /// it is next called.
-fn note_use(app: &App, token: &Token) {
+fn note_use(app: &App, token: &Arc<Token>) {
     if !token.use_is_news(app.service.clock.now()) {
         return;
     }

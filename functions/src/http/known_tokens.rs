@@ -20,7 +20,7 @@ pub struct KnownTokens(Arc<Mutex<HashMap<String, Known>>>);
 
 #[derive(Debug)]
 struct Known {
-    token: Token,
+    token: Arc<Token>,
     since: Timestamp,
 }
 
@@ -33,13 +33,13 @@ impl Known {
 
 impl KnownTokens {
     /// The token with that SHA-256, if it was authenticated a moment before `now`.
-    pub fn find(&self, sha256: &str, now: Timestamp) -> Option<Token> {
+    pub fn find(&self, sha256: &str, now: Timestamp) -> Option<Arc<Token>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(sha256).filter(|known| known.is_believed(now)).map(|known| known.token.clone())
     }
 
     /// Remembers a token that was authenticated; `since` is from before the table was asked.
-    pub fn remember(&self, token: Token, since: Timestamp) {
+    pub fn remember(&self, token: Arc<Token>, since: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_TOKENS {
             all.retain(|_, known| known.is_believed(since));
@@ -57,8 +57,8 @@ mod tests {
 
     use super::*;
 
-    fn token(sha256: impl Into<String>, expires_at: Option<Timestamp>) -> Token {
-        Token {
+    fn token(sha256: impl Into<String>, expires_at: Option<Timestamp>) -> Arc<Token> {
+        Arc::new(Token {
             id: 1,
             account: AccountId::parse("acme").unwrap(),
             name: String::new(),
@@ -69,7 +69,7 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
             revision: 1,
             last_used_at: None,
-        }
+        })
     }
 
     fn at(millis: i64) -> Timestamp {

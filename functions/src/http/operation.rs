@@ -41,6 +41,17 @@ pub enum Repeatable {
     ByItself,
 }
 
+/// Where the audit trail finds what a call changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// In the record that its path names, or that it made, as the surface shows it before and after.
+    Record,
+    /// In its own answer: what it made, as the surface would show it.
+    Answer,
+    /// In nothing that the record of its path shows: its answer names what it made.
+    Elsewhere,
+}
+
 /// What an answer holds beside its status.
 #[derive(Debug, Clone)]
 pub enum Content {
@@ -73,6 +84,8 @@ pub struct Call {
     pub repeatable: Repeatable,
     /// Whether it changes one record, so that `If-Match` is honoured.
     pub edits: bool,
+    /// Where the audit trail finds what it changed.
+    pub trace: Trace,
 }
 
 impl Call {
@@ -132,6 +145,7 @@ impl Operation {
             answers: Vec::new(),
             repeatable: Repeatable::No,
             edits: false,
+            trace: Trace::Record,
         };
         Self { call, handler: on(filter, handler) }
     }
@@ -203,6 +217,20 @@ impl Operation {
     #[must_use]
     pub fn creates_once(mut self) -> Self {
         self.call.repeatable = Repeatable::ByItself;
+        self
+    }
+
+    /// It answers what it made as a call that shows it would, secrets left out: the audit trail need not ask for it.
+    #[must_use]
+    pub fn answers_what_it_made(mut self) -> Self {
+        self.call.trace = Trace::Answer;
+        self
+    }
+
+    /// It leaves what its path names as it is: the audit trail need not look at that.
+    #[must_use]
+    pub fn leaves_its_subject(mut self) -> Self {
+        self.call.trace = Trace::Elsewhere;
         self
     }
 

@@ -6,7 +6,6 @@ use holdfast_shared::Result;
 use holdfast_shared::aws::table::{Cursor, Order, SortBy, Window};
 use holdfast_shared::service::Listing;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fields::Fields;
@@ -78,12 +77,12 @@ impl Paging {
 
     /// The whole answer of a list: `data`, `links` and `meta`. Links start with `public_url`, never with what the client
     /// sent as `Host`.
-    pub fn answer<T, R: Serialize>(
+    pub fn answer<T, R: Into<Value>>(
         &self,
         query: &Query,
         public_url: &str,
         listing: Listing<T>,
-        view: impl FnMut(T) -> R,
+        mut view: impl FnMut(T) -> R,
     ) -> Value {
         let size = i64::from(self.size);
         let last = listing.total.map(|total| {
@@ -93,10 +92,10 @@ impl Paging {
         // The table answers a cursor after a page that just filled up, with nothing behind it.
         let next = listing.next.filter(|_| last.is_none_or(|last| self.page < last));
         let link = |page: i64, cursor: Option<&Cursor>| link(query, public_url, page, cursor);
-        let data: Vec<R> = listing.records.into_iter().map(view).collect();
+        let data: Vec<Value> = listing.records.into_iter().map(|record| view(record).into()).collect();
         let from = (self.page - 1) * size + 1;
         let to = from - 1 + i64::try_from(data.len()).unwrap_or(0);
-        json!({
+        let mut answer = json!({
             "links": {
                 "first": link(1, None),
                 "last": last.map(|last| link(last, None)),
@@ -112,8 +111,10 @@ impl Paging {
                 "total": listing.total,
                 "path": format!("{public_url}{}", query.path),
             },
-            "data": data,
-        })
+        });
+        // Moved: `json!` would copy the whole page.
+        answer["data"] = Value::Array(data);
+        answer
     }
 }
 

@@ -125,6 +125,11 @@ impl EmbeddedAws {
         self.table.consumed()
     }
 
+    /// Puts items that come in DynamoDB's JSON into the table, all or none; see [`TableStore::import`].
+    pub async fn import(&self, items: Vec<serde_json::Value>) -> Result<(), EmbeddedError> {
+        Ok(self.table.import(NAME, items).await?)
+    }
+
     /// Lets queues and schedules look at the clock again; for tests that moved it.
     pub fn wake(&self) {
         self.queues.wake();

@@ -137,7 +137,7 @@ pub fn service(
     clock: SharedClock,
 ) -> holdfast_shared::Result<Service> {
     Ok(Service {
-        aws: Aws::at(endpoints, &keys.access_key, &keys.secret_key, &config),
+        aws: Arc::new(Aws::at(endpoints, &keys.access_key, &keys.secret_key, &config)),
         sealer: Arc::new(Sealer::new(keys.sealing.clone())?),
         clock,
         config: Arc::new(config),

@@ -3,13 +3,13 @@
 //! `pending → running → completed | completed_with_errors | failed | cancelled`, `skipped` straight from `pending`, and
 //! `expired` once retention or its owner had removed what a completed one stored. `running → pending` is a retry that waits.
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::account::AccountId;
-use super::object_key::{BackupDirectory, MANIFEST, ObjectKey, Place, ReadablePath};
+use super::backup_summary::BackupSummary;
+use super::object_key::{BackupDirectory, MANIFEST, ObjectKey, ReadablePath};
 use super::slot::Tags;
 
 /// How long a claim holds without a heartbeat, seconds.
@@ -337,9 +337,7 @@ pub struct Backup {
 impl Backup {
     /// Where its attempts put their files: under its path, or the UTC day on which it was due or asked for.
     pub fn directory(&self) -> BackupDirectory {
-        let day = || Place::Day(self.slot.unwrap_or(self.created_at).to_zoned(TimeZone::UTC).date());
-        let place = self.path.clone().map_or_else(day, Place::Path);
-        BackupDirectory { account: self.account.clone(), job: self.job, place, backup: self.id }
+        BackupSummary::of(self).directory(&self.account, self.job)
     }
 
     /// Whether a worker holds it at `now`, as far as another worker may judge.

@@ -5,6 +5,7 @@ pub mod account;
 pub mod address;
 pub mod audit_event;
 pub mod backup;
+pub mod backup_summary;
 pub mod check;
 pub mod compression;
 pub mod compute;

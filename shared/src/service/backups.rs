@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
-use crate::aws::table::{BackupFilter, IdempotencyKey, KeyUse, Order, Window};
+use crate::aws::table::{BackupFilter, IdempotencyKey, KeyUse, Order, Window, keys};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Progress, Status};
 use crate::domain::slot::Tags;
@@ -76,22 +76,23 @@ impl Service {
         tags: Tags,
         idempotency: Option<Idempotency<'_>>,
     ) -> Result<Backup> {
-        let job = self.job(account, job).await?;
         let key = idempotency.map(|sent| self.idempotency_key(sent));
         for _ in 0..TRIES {
-            if let Some(started) = self.started_before(account, job.id, key.as_ref()).await? {
+            let now = self.clock.now();
+            let before = self.aws.table.before_start(account, job, key.as_ref(), now).await?;
+            let found = before.job.ok_or_else(|| Error::not_found("job"))?;
+            if let Some(started) = self.started_before(account, job, before.key_use).await? {
                 return Ok(started);
             }
-            if self.running_backup(&job).await?.is_some() {
+            if !self.held_by_others(account, &before.seats, Uuid::nil(), now).await?.is_empty() {
                 return Err(Error::conflict("a backup of this job is running; wait for its end or cancel it"));
             }
-            let backup = Backup { tags, ..self.new_backup(&job).await? };
-            if self.aws.table.create_backup(&backup, key.as_ref()).await?.is_yes() {
+            let backup = Backup { tags, ..self.new_backup(&found).await? };
+            if self.aws.table.create_backup(&backup, key.as_ref(), &before.tally).await?.is_yes() {
                 self.ask_to_run(&backup, 0).await;
                 return Ok(backup);
             }
             // The job went, the same key came twice at once, or another start counted at the same moment.
-            self.job(account, job.id).await?;
             pause().await;
         }
         Err(contended())
@@ -104,14 +105,8 @@ impl Service {
     }
 
     /// What the key started; a conflict when that was deleted since, a fault of the key when it came with another body.
-    async fn started_before(
-        &self,
-        account: &AccountId,
-        job: Uuid,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Backup>> {
-        let Some(key) = key else { return Ok(None) };
-        let id = match self.aws.table.started_by(account, job, key, self.clock.now()).await? {
+    async fn started_before(&self, account: &AccountId, job: Uuid, key_use: KeyUse) -> Result<Option<Backup>> {
+        let id = match key_use {
             KeyUse::New => return Ok(None),
             KeyUse::Started(id) => id,
             KeyUse::OtherBody => {
@@ -147,12 +142,9 @@ impl Service {
 
     /// One backup and how far it is.
     pub async fn backup_detail(&self, account: &AccountId, id: Uuid) -> Result<BackupDetail> {
-        let (job, progress) = self.aws.table.what_hangs_on(account, id).await?;
-        let backup = match job {
-            Some(job) => self.aws.table.backup(account, job, id).await?,
-            None => None,
-        };
-        Ok(BackupDetail { backup: backup.ok_or_else(|| Error::not_found("backup"))?, progress })
+        let found = self.aws.table.backup_with_progress(account, id).await?;
+        let (backup, progress) = found.ok_or_else(|| Error::not_found("backup"))?;
+        Ok(BackupDetail { backup, progress })
     }
 
     async fn progress_of(&self, backup: &Backup) -> Result<Option<Progress>> {
@@ -169,7 +161,11 @@ impl Service {
         order: Order,
         window: &Window,
     ) -> Result<Listing<BackupDetail>> {
-        let tally = self.aws.table.tally(account, job).await?;
+        let known = self.aws.table.records(vec![keys::job(account, job), keys::backup_tally(account, job)]).await?;
+        if !known.has(&keys::job(account, job)) {
+            return Err(Error::not_found("job"));
+        }
+        let tally = known.tally(account, job);
         let page = self.aws.table.filter_backups(account, job, filter, &tally, order, window).await?;
         let mut records = Vec::with_capacity(page.records.len());
         for backup in page.records {

@@ -1,16 +1,21 @@
 //! Jobs: what their owner does with them. Their runs are in [`super::runs`].
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use super::listing::Listing;
-use crate::aws::table::{DeletedJob, JobFilter, Key, Noun, Order, Records, SortBy, Tally, Window, Written, keys};
+use crate::aws::table::{
+    DeletedJob, Gathering, JobFilter, Key, Noun, Order, Records, SortBy, Tally, Window, Written, keys,
+};
 use crate::domain::ability::Ability;
 use crate::domain::account::AccountId;
-use crate::domain::backup::Backup;
+use crate::domain::backup_summary::BackupSummary;
 use crate::domain::hooks::Hooks;
-use crate::domain::job::{Compute, Job, JobChange, JobInput};
+use crate::domain::job::{Compute, Job, JobChange, JobInput, JobStorage};
 use crate::domain::recipe::Reached;
 use crate::domain::revision::Expected;
 use crate::domain::schedule::Schedule;
@@ -32,18 +37,18 @@ pub struct JobDetail {
     /// The job.
     pub job: Job,
     /// Its server and the key that logs in there; `None` for a job that runs without one.
-    pub server: Option<(Server, SshKey)>,
+    pub server: Option<(Arc<Server>, Arc<SshKey>)>,
     /// Its storages with their priorities, in that order.
-    pub storages: Vec<(Storage, u32)>,
-    /// Its newest backups, the newest first.
-    pub last_backups: Vec<Backup>,
+    pub storages: Vec<(Arc<Storage>, u32)>,
+    /// Its newest backups in short, the newest first.
+    pub last_backups: Vec<BackupSummary>,
 }
 
 impl Service {
     /// Makes a job and puts its schedules in Scheduler. Fails with all offending fields at once.
-    pub async fn create_job(&self, account: &AccountId, input: &JobInput) -> Result<Job> {
+    pub async fn create_job(&self, account: &AccountId, input: &JobInput) -> Result<JobDetail> {
         let change = allowed(input, input.read_new(), None)?;
-        let change = self.checked(account, change).await?;
+        let (change, mut read) = self.checked(account, change).await?;
         let storages = change.storages_by_priority();
         let (Some(name), Some(recipe), Some(compute), Some(storages)) =
             (change.name, change.recipe, change.compute, storages)
@@ -77,10 +82,11 @@ impl Service {
         };
         for _ in 0..TRIES {
             if self.put_new_job(&job).await?.is_yes() {
-                return Ok(job);
+                read.assume_absent(keys::backup_tally(account, id));
+                return self.detail(job, &mut read).await;
             }
             // What it names and went meanwhile is told; anything else was another writer.
-            self.checked(account, input.read_new()).await?;
+            (_, read) = self.checked(account, input.read_new()).await?;
             pause().await;
         }
         Err(contended())
@@ -157,7 +163,7 @@ impl Service {
             let seen = self.job(account, id).await?;
             expected.check(seen.revision)?;
             let change = allowed(input, input.read_change(&seen), Some(&seen))?;
-            let change = self.checked(account, change).await?;
+            let (change, _) = self.checked(account, change).await?;
             let schedules = match change.schedules.clone() {
                 Some(schedules) => self.numbered(account, schedules).await?,
                 None => seen.schedules.clone(),
@@ -270,43 +276,61 @@ impl Service {
             None => vec![keys::jobs_counter(account)],
         };
         let keys = page.records.iter().flat_map(keys_of_job).chain(counters.iter().cloned());
-        let near = table.records(keys.collect()).await?;
-        let total = is_counted.then(|| near.total(&counters)).transpose()?;
-        Ok(Listing { records: self.details(page.records, &near).await?, next: page.next, total })
+        let mut read = table.gather();
+        read.read(keys.collect::<Vec<_>>()).await?;
+        let total = is_counted.then(|| read.found().total(&counters)).transpose()?;
+        Ok(Listing { records: self.details(page.records, &mut read).await?, next: page.next, total })
     }
 
     /// A job with what it refers to.
     pub async fn job_detail(&self, job: Job) -> Result<JobDetail> {
-        let near = self.aws.table.records(keys_of_job(&job)).await?;
-        self.details(vec![job], &near).await?.pop().ok_or_else(|| Error::internal("a job has no detail"))
+        let mut read = self.aws.table.gather();
+        self.detail(job, &mut read).await
+    }
+
+    /// One job with what it refers to.
+    pub async fn show_job(&self, account: &AccountId, id: Uuid) -> Result<JobDetail> {
+        let key = keys::job(account, id);
+        let mut read = self.aws.table.gather();
+        read.read([key.clone(), keys::backup_tally(account, id)]).await?;
+        let job: Job = read.take(&key)?.ok_or_else(|| Error::not_found("job"))?;
+        read.remember(&key, &keys_of_job(&job));
+        self.detail(job, &mut read).await
+    }
+
+    async fn detail(&self, job: Job, read: &mut Gathering<'_>) -> Result<JobDetail> {
+        self.details(vec![job], read).await?.pop().ok_or_else(|| Error::internal("a job has no detail"))
     }
 
     /// Jobs with what they refer to, in the same order: what several of them refer to is read once.
-    async fn details(&self, jobs: Vec<Job>, near: &Records) -> Result<Vec<JobDetail>> {
-        let drafts = jobs.into_iter().map(|job| Draft::of(job, near)).collect::<Result<Vec<_>>>()?;
-        let mut far = self.aws.table.records(drafts.iter().flat_map(Draft::keys).collect()).await?;
-        let mut details = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let expected = LAST_BACKUPS.min(usize::try_from(draft.tally.total).unwrap_or(LAST_BACKUPS));
-            let mut detail = draft.finish(&mut far)?;
-            if detail.last_backups.len() < expected {
+    async fn details(&self, jobs: Vec<Job>, read: &mut Gathering<'_>) -> Result<Vec<JobDetail>> {
+        read.read(jobs.iter().flat_map(keys_of_job)).await?;
+        let tallies: Vec<_> = jobs.iter().map(|job| read.found().tally(&job.account, job.id)).collect();
+        let near = Near::of(&jobs, &tallies, read).await?;
+        let mut details = Vec::with_capacity(jobs.len());
+        for (job, tally) in jobs.into_iter().zip(tallies) {
+            let expected = LAST_BACKUPS.min(usize::try_from(tally.total).unwrap_or(LAST_BACKUPS));
+            let mut last_backups = newest(&job, &tally, read.found())?;
+            if last_backups.len() < expected {
                 // One of the newest was deleted: only the list knows which one comes after them.
-                detail.last_backups = self.newest_backups(&detail.job).await?;
+                last_backups = self.newest_backups(&job).await?;
             }
-            details.push(detail);
+            last_backups.sort_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));
+            details.push(near.detail(job, last_backups));
         }
         Ok(details)
     }
 
-    async fn newest_backups(&self, job: &Job) -> Result<Vec<Backup>> {
+    async fn newest_backups(&self, job: &Job) -> Result<Vec<BackupSummary>> {
         let newest_first = Order { by: SortBy::Created, descending: true };
         let limit = i32::try_from(LAST_BACKUPS).map_err(Error::internal)?;
-        Ok(self.aws.table.list_backups(&job.account, job.id, newest_first, limit, None).await?.records)
+        let page = self.aws.table.list_backups(&job.account, job.id, newest_first, limit, None).await?;
+        Ok(page.records.iter().map(BackupSummary::of).collect())
     }
 
-    /// The change, if it can be carried out: what it names is looked up at once, and what is missing is told with all
-    /// other faults.
-    async fn checked(&self, account: &AccountId, mut change: JobChange) -> Result<JobChange> {
+    /// The change, if it can be carried out, and what it names, which is looked up at once: what is missing is told with
+    /// all other faults.
+    async fn checked<'a>(&'a self, account: &AccountId, mut change: JobChange) -> Result<(JobChange, Gathering<'a>)> {
         let mut named = Vec::new();
         if let Some(server_id) = change.compute.as_ref().and_then(Compute::server_id) {
             named.push(("compute.server_id".to_owned(), "server", keys::server(account, server_id)));
@@ -320,8 +344,9 @@ impl Service {
         if let Some(Some(id)) = change.proxy_id {
             named.push(("proxy_id".to_owned(), "proxy", keys::proxy(account, id)));
         }
-        let found = self.aws.table.records(named.iter().map(|(.., key)| key.clone()).collect()).await?;
-        for (field, what, _) in named.into_iter().filter(|(.., key)| !found.has(key)) {
+        let mut read = self.aws.table.gather();
+        read.read(named.iter().map(|(.., key)| key.clone())).await?;
+        for (field, what, _) in named.into_iter().filter(|(.., key)| !read.found().has(key)) {
             change.faults.push(field, format!("names no {what} of this account"));
         }
         for (field, reached) in &change.reached {
@@ -330,7 +355,7 @@ impl Service {
             }
         }
         let faults: FieldErrors = std::mem::take(&mut change.faults);
-        Ok(faults.check(change)?)
+        Ok((faults.check(change)?, read))
     }
 
     /// Whether a worker may connect there by itself; the error is the field's message.
@@ -367,47 +392,75 @@ impl Service {
     }
 }
 
-/// A job, and what its first reads found.
-struct Draft {
-    job: Job,
-    tally: Tally,
-    server: Option<Server>,
-    storages: Vec<(Storage, u32)>,
+/// What jobs refer to, by their keys; each record is read once, whoever refers to it.
+struct Near {
+    servers: HashMap<Key, (Arc<Server>, Arc<SshKey>)>,
+    storages: HashMap<Key, Arc<Storage>>,
 }
 
-impl Draft {
-    fn of(job: Job, near: &Records) -> Result<Self> {
-        let account = &job.account;
-        let server = match job.compute.server_id() {
-            Some(id) => near.get(&keys::server(account, id))?,
-            None => None,
-        };
-        let mut storages = Vec::with_capacity(job.storages.len());
-        for storage in &job.storages {
-            let found: Option<Storage> = near.get(&keys::storage(account, storage.storage_id))?;
-            storages.extend(found.map(|found| (found, storage.priority)));
+impl Near {
+    /// Reads what is still missing: the keys that log in to the servers, and backups that the tallies do not have in short.
+    async fn of(jobs: &[Job], tallies: &[Tally], read: &mut Gathering<'_>) -> Result<Self> {
+        let mut found_servers: HashMap<Key, Arc<Server>> = HashMap::new();
+        let mut storages = HashMap::new();
+        let mut ways = Vec::new();
+        let mut far = Vec::new();
+        for (job, tally) in jobs.iter().zip(tallies) {
+            if let Some(key) = server_key(job).filter(|key| !found_servers.contains_key(key))
+                && let Some(server) = read.take::<Server>(&key)?
+            {
+                ways.push((key.clone(), keys::ssh_key(&job.account, server.login.ssh_key_id)));
+                found_servers.insert(key, Arc::new(server));
+            }
+            for storage in &job.storages {
+                let key = keys::storage(&job.account, storage.storage_id);
+                if let Some(storage) = read.take::<Storage>(&key)? {
+                    storages.insert(key, Arc::new(storage));
+                }
+            }
+            far.extend(untold(job, tally));
         }
-        Ok(Self { tally: near.tally(account, job.id), server, storages, job })
+        for (server, ssh_key) in &ways {
+            read.remember(server, std::slice::from_ref(ssh_key));
+        }
+        read.read(ways.iter().map(|(_, ssh_key)| ssh_key.clone()).chain(far)).await?;
+        let mut servers = HashMap::new();
+        for (key, ssh_key) in ways {
+            if let Some((server, ssh_key)) = found_servers.remove(&key).zip(read.found().get(&ssh_key)?) {
+                servers.insert(key, (server, Arc::new(ssh_key)));
+            }
+        }
+        Ok(Self { servers, storages })
     }
 
-    /// What its second reads are for: the key that logs in, and the newest backups.
-    fn keys(&self) -> impl Iterator<Item = Key> {
-        let account = &self.job.account;
-        let ssh_key = self.server.iter().map(|server| keys::ssh_key(account, server.login.ssh_key_id));
-        ssh_key.chain(self.tally.newest.iter().map(|backup| keys::backup(account, self.job.id, *backup)))
-    }
-
-    fn finish(self, far: &mut Records) -> Result<JobDetail> {
-        let account = &self.job.account;
-        let ssh_key = match &self.server {
-            Some(server) => far.get::<SshKey>(&keys::ssh_key(account, server.login.ssh_key_id))?,
-            None => None,
+    fn detail(&self, job: Job, last_backups: Vec<BackupSummary>) -> JobDetail {
+        let storage = |storage: &JobStorage| {
+            let found = self.storages.get(&keys::storage(&job.account, storage.storage_id))?;
+            Some((found.clone(), storage.priority))
         };
-        let newest = self.tally.newest.iter().map(|id| far.take::<Backup>(&keys::backup(account, self.job.id, *id)));
-        let mut last_backups = newest.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
-        last_backups.sort_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));
-        Ok(JobDetail { server: self.server.zip(ssh_key), storages: self.storages, last_backups, job: self.job })
+        let storages = job.storages.iter().filter_map(storage).collect();
+        let server = server_key(&job).and_then(|key| self.servers.get(&key).cloned());
+        JobDetail { server, storages, last_backups, job }
     }
+}
+
+/// The newest backups of a job that are still there.
+fn newest(job: &Job, tally: &Tally, found: &Records) -> Result<Vec<BackupSummary>> {
+    let told = tally.newest.iter().map(|id| match tally.summary(*id) {
+        Some(summary) => Ok(Some(summary.clone())),
+        None => Ok(found.get(&keys::backup(&job.account, job.id, *id))?.as_ref().map(BackupSummary::of)),
+    });
+    told.filter_map(Result::transpose).collect()
+}
+
+/// The newest backups that only their records tell of.
+fn untold(job: &Job, tally: &Tally) -> Vec<Key> {
+    let untold = tally.newest.iter().filter(|id| tally.total > 0 && tally.summary(**id).is_none());
+    untold.map(|id| keys::backup(&job.account, job.id, *id)).collect()
+}
+
+fn server_key(job: &Job) -> Option<Key> {
+    job.compute.server_id().map(|id| keys::server(&job.account, id))
 }
 
 /// What is read first of a job's surroundings.

@@ -64,7 +64,7 @@ use crate::config::Config;
 #[derive(Debug, Clone)]
 pub struct Service {
     /// The installation's resources.
-    pub aws: Aws,
+    pub aws: Arc<Aws>,
     /// Seals and opens secrets.
     pub sealer: Arc<Sealer>,
     /// Tells the time.

@@ -159,10 +159,11 @@ impl Service {
     /// Records a slot's backup, whoever else does so at the same time.
     pub(super) async fn create_slot_backup(&self, backup: &Backup) -> Result<()> {
         for _ in 0..TRIES {
-            if self.aws.table.create_backup(backup, None).await?.is_yes() {
+            let table = &self.aws.table;
+            let tally = table.tally(&backup.account, backup.job).await?;
+            if table.create_backup(backup, None, &tally).await?.is_yes() {
                 return Ok(());
             }
-            let table = &self.aws.table;
             let exists = table.backup(&backup.account, backup.job, backup.id).await?.is_some();
             let deleted = table.was_deleted(&backup.account, backup.id).await?;
             if exists || deleted || table.job(&backup.account, backup.job).await?.is_none() {
@@ -271,7 +272,13 @@ impl Service {
     }
 
     /// Seats that other backups really hold.
-    async fn held_by_others(&self, account: &AccountId, seats: &Seats, own: Uuid, now: Timestamp) -> Result<Vec<Seat>> {
+    pub(super) async fn held_by_others(
+        &self,
+        account: &AccountId,
+        seats: &Seats,
+        own: Uuid,
+        now: Timestamp,
+    ) -> Result<Vec<Seat>> {
         let mut held = Vec::new();
         for seat in seats.taken.iter().filter(|seat| seat.backup != own) {
             let holder = self.aws.table.backup(account, seat.job, seat.backup).await?;
@@ -280,13 +287,6 @@ impl Service {
             }
         }
         Ok(held)
-    }
-
-    /// The backup of this job that a worker holds right now, if any.
-    pub async fn running_backup(&self, job: &Job) -> Result<Option<Uuid>> {
-        let seats = self.aws.table.seats(&keys::job_seats(&job.account, job.id)).await?;
-        let held = self.held_by_others(&job.account, &seats, Uuid::nil(), self.clock.now()).await?;
-        Ok(held.first().map(|seat| seat.backup))
     }
 
     async fn storages_of(&self, job: &Job) -> Result<Vec<Storage>> {

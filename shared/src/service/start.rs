@@ -29,6 +29,11 @@ impl Service {
         let config = Config::from_env()?;
         let aws = Aws::from_env(&config).await;
         let sealer = Sealer::new(aws.open_keys(&config.sealing_keys).await?).map_err(StartError::Sealer)?;
-        Ok(Self { aws, sealer: Arc::new(sealer), clock: Arc::new(SystemClock), config: Arc::new(config) })
+        Ok(Self {
+            aws: Arc::new(aws),
+            sealer: Arc::new(sealer),
+            clock: Arc::new(SystemClock),
+            config: Arc::new(config),
+        })
     }
 }

@@ -77,7 +77,8 @@ impl Limited {
         endpoints.dynamodb = self.proxy.url.clone();
         let keys = self.installation.stack.aws().data().keys();
         let aws = Aws::at(endpoints, &keys.access_key, &keys.secret_key, &config);
-        let service = Service { aws, config: Arc::new(config), clock: self.clock.clone(), ..service.clone() };
+        let service =
+            Service { aws: Arc::new(aws), config: Arc::new(config), clock: self.clock.clone(), ..service.clone() };
         holdfast_functions::api::router(service)
     }
 

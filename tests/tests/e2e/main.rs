@@ -29,6 +29,7 @@ mod job_calls;
 mod jobs;
 mod jump_hosts;
 mod laravel_forge;
+mod last_backups;
 mod limits;
 mod members;
 mod mongodb;

@@ -67,7 +67,7 @@ async fn a_page_of_backups_costs_the_page() {
     let many = installation.add_job_with(server, json!({})).await;
     let costs = Costs { installation };
     for (job, count) in [(&few, FEW), (&many, MANY)] {
-        import_backups(costs.installation.service(), &costs.installation.account(), id(job), count).await;
+        import_backups(&costs.installation.stack, id(job), count).await;
     }
     let mut filters = vec![
         String::new(),
@@ -163,7 +163,7 @@ async fn a_page_of_jobs_costs_the_page() {
         let other = add_server(&installation.api, "127.0.0.2").await;
         let model = id(&installation.add_job_with(server, json!({})).await);
         let model = installation.service().job(&installation.account(), model).await.unwrap();
-        import_jobs(installation.service(), &model, &[server, other], count).await;
+        import_jobs(&installation.stack, &model, &[server, other], count).await;
         installation.api.delete(&format!("/v1/jobs/{}", model.id)).await.expect(204);
         let costs = Costs { installation };
         let mut of_count = Vec::new();

@@ -99,7 +99,8 @@ fn a_backup_shows_all_that_is_known_of_it() {
 
 #[test]
 fn a_job_s_last_backups_have_tags_of_0_and_1() {
-    let summary = summary(&backup());
+    let backup = backup();
+    let summary = summary(&backup.account, backup.job, &BackupSummary::of(&backup));
     assert_eq!(summary["tags"], json!({"manual": 0, "hourly": 0, "daily": 1, "weekly": 1, "monthly": 1}));
     let names: Vec<_> = summary.as_object().unwrap().keys().map(String::as_str).collect();
     let documented = [

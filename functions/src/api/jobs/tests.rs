@@ -106,7 +106,12 @@ fn documented() -> JobDetail {
         updated_at: created_at,
         revision: 1,
     };
-    JobDetail { job, server: Some((server, key)), storages: vec![(storage, 1)], last_backups: Vec::new() }
+    JobDetail {
+        job,
+        server: Some((server.into(), key.into())),
+        storages: vec![(storage.into(), 1)],
+        last_backups: Vec::new(),
+    }
 }
 
 /// Asserts that `actual` holds everything of `expected`; an object may hold more.

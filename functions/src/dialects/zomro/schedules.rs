@@ -207,7 +207,7 @@ async fn create(service: &Service, account: &Account, plid: Option<u64>, wanted:
         }])),
         ..JobInput::default()
     };
-    service.create_job(&account.id, &input).await
+    Ok(service.create_job(&account.id, &input).await?.job)
 }
 
 /// The job with this one schedule changed as far as it is said; all else of it stays.

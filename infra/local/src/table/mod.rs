@@ -14,7 +14,8 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use axum::{Router, middleware};
-use dynoxide::{Database, DynoxideError};
+use dynoxide::{Database, DynoxideError, ImportOptions};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub use self::consumed::Consumed;
@@ -51,6 +52,18 @@ impl TableStore {
     /// What all callers consumed since it was opened.
     pub fn consumed(&self) -> Consumed {
         self.meter.read()
+    }
+
+    /// Puts items that come in DynamoDB's JSON into a table, all or none: what its import from S3 does. The API makes every
+    /// item a transaction of its own, and each is on disk before it is answered; this is one for all of them.
+    pub async fn import(&self, table: &str, items: Vec<Value>) -> Result<(), DynoxideError> {
+        let table = table.to_owned();
+        let import = move |database: &Database| {
+            let items = items.into_iter().map(serde_json::from_value).collect::<Result<Vec<_>, _>>();
+            let items = items.map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
+            database.import_items(&table, items, ImportOptions::default()).map(drop)
+        };
+        self.run(import).await
     }
 
     /// The DynamoDB protocol over these tables, for requests signed with `credentials` and no others.

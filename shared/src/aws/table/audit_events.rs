@@ -41,7 +41,7 @@ impl Table {
     /// Adds an event; `No` when it is there, as after a try whose answer was lost.
     pub(crate) async fn add_audit_event(&self, event: &AuditEvent) -> Result<Written> {
         let key = keys::audit_event(&event.account, year(event.at), event.at, event.id);
-        self.write(Write::put(&key, event, [])?.only_if(Condition::Absent)).await
+        self.put(Write::put(&key, event, [])?.only_if(Condition::Absent)).await
     }
 
     /// One page of a year's events, the newest first: those of the year of `from` that pass. The page can be short and

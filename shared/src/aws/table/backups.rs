@@ -45,7 +45,7 @@ pub(crate) enum KeyUse {
 
 /// What an idempotency key once started.
 #[derive(Serialize, Deserialize)]
-struct Started {
+pub(super) struct Started {
     backup: Uuid,
     /// [`IdempotencyKey::body_sha256`]; rows of older versions have none.
     #[serde(default)]
@@ -65,14 +65,30 @@ pub struct IdempotencyKey {
     pub expires_at: Timestamp,
 }
 
+impl IdempotencyKey {
+    /// What became of the key until `now`, by its row. DynamoDB removes old ones late, in a day or two.
+    pub(super) fn used(&self, row: Option<Started>, now: Timestamp) -> KeyUse {
+        match row.filter(|row| row.ttl >= now.as_second()) {
+            None => KeyUse::New,
+            Some(row) if row.body_sha256.as_ref().is_some_and(|body| *body != self.body_sha256) => KeyUse::OtherBody,
+            Some(row) => KeyUse::Started(row.backup),
+        }
+    }
+}
+
 impl Table {
-    /// Records a new backup; `No` when it, or the idempotency key, exists.
-    pub(crate) async fn create_backup(&self, backup: &Backup, key: Option<&IdempotencyKey>) -> Result<Written> {
+    /// Records a new backup; `No` when it, or the idempotency key, exists. `tally` is the job's, as it was a moment before.
+    pub(crate) async fn create_backup(
+        &self,
+        backup: &Backup,
+        key: Option<&IdempotencyKey>,
+        tally: &Tally,
+    ) -> Result<Written> {
         let (account, job, id) = (&backup.account, backup.job, backup.id);
         let mut writes =
             vec![put_backup(backup)?.only_if(Condition::Absent), put_job_of_backup(backup)?.only_if(Condition::Absent)];
         writes.push(put_backup_number(backup)?);
-        writes.extend(facets::rows_of_new(backup)?);
+        writes.extend(facets::rows_of_new(backup, tally)?);
         if backup.status == Status::Pending {
             // A job that was deleted in between must not get another backup.
             writes.push(Write::Check { key: keys::job(account, job), condition: Condition::Exists });
@@ -85,22 +101,6 @@ impl Table {
             writes.push(Write::put(&keys::idempotency(account, job, &key.sha256), &started, [])?.only_if(new));
         }
         self.transact(writes).await
-    }
-
-    /// What became of an idempotency key until `now`. DynamoDB removes old ones late, in a day or two.
-    pub(crate) async fn started_by(
-        &self,
-        account: &AccountId,
-        job: Uuid,
-        key: &IdempotencyKey,
-        now: Timestamp,
-    ) -> Result<KeyUse> {
-        let row: Option<Started> = self.get(&keys::idempotency(account, job, &key.sha256)).await?;
-        Ok(match row.filter(|row| row.ttl >= now.as_second()) {
-            None => KeyUse::New,
-            Some(row) if row.body_sha256.as_ref().is_some_and(|body| *body != key.body_sha256) => KeyUse::OtherBody,
-            Some(row) => KeyUse::Started(row.backup),
-        })
     }
 
     /// One backup.
@@ -120,23 +120,31 @@ impl Table {
         Ok(row.is_some_and(|row| row.ttl.is_some()))
     }
 
-    /// Which job a backup belongs to, and how far it is.
-    pub(crate) async fn what_hangs_on(
+    /// A backup, whichever job it is of, and how far it is.
+    pub(crate) async fn backup_with_progress(
         &self,
         account: &AccountId,
         id: Uuid,
-    ) -> Result<(Option<Uuid>, Option<Progress>)> {
-        let (job, progress) = (keys::job_of_backup(account, id), keys::progress(account, id));
-        let records = self.records(vec![job.clone(), progress.clone()]).await?;
-        let job: Option<JobOfBackup> = records.get(&job)?;
-        Ok((job.map(|row| row.job), records.get(&progress)?))
+    ) -> Result<Option<(Backup, Option<Progress>)>> {
+        let (job_of_backup, progress) = (keys::job_of_backup(account, id), keys::progress(account, id));
+        let mut read = self.gather();
+        read.read([job_of_backup.clone(), progress.clone()]).await?;
+        let Some(JobOfBackup { job, .. }) = read.take(&job_of_backup)? else { return Ok(None) };
+        let backup = keys::backup(account, job, id);
+        read.follow(&job_of_backup, vec![backup.clone()]).await?;
+        let Some(backup) = read.take(&backup)? else { return Ok(None) };
+        Ok(Some((backup, read.take(&progress)?)))
     }
 
     /// Replaces a backup, with `more` writes as one; `No` when the fence does not hold.
     pub(crate) async fn save_backup(&self, next: &Backup, fence: Fence<'_>, more: Vec<Write>) -> Result<Written> {
         let (status, had_objects) = fence.before();
+        let tally = match status == next.status {
+            true => Tally::default(),
+            false => self.tally(&next.account, next.job).await?,
+        };
         let mut writes = vec![put_backup(next)?.only_if(fence.condition())];
-        writes.extend(facets::move_rows(status, had_objects, next)?);
+        writes.extend(facets::move_rows(status, had_objects, next, &tally)?);
         writes.extend(more);
         self.transact(writes).await
     }

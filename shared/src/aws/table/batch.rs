@@ -30,6 +30,11 @@ impl Records {
         self.0.get(key).cloned().map(read).transpose()
     }
 
+    /// Takes other ones in.
+    pub(super) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Whether there is a record under a key.
     pub fn has(&self, key: &Key) -> bool {
         self.0.contains_key(key)

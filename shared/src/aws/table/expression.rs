@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{self, AttributeValue, TransactWriteItem};
 use serde::Serialize;
@@ -108,7 +109,7 @@ pub struct Update {
     set: Vec<(String, AttributeValue)>,
     shift: Vec<(&'static [&'static str], AttributeValue)>,
     add: Vec<(String, i64)>,
-    remove: Vec<&'static str>,
+    remove: Vec<String>,
     condition: Option<Condition>,
 }
 
@@ -148,8 +149,8 @@ impl Update {
 
     /// Removes an attribute.
     #[must_use]
-    pub fn remove(mut self, attribute: &'static str) -> Self {
-        self.remove.push(attribute);
+    pub fn remove(mut self, attribute: impl Into<String>) -> Self {
+        self.remove.push(attribute.into());
         self
     }
 
@@ -280,6 +281,21 @@ impl Write {
     /// Removes the item under `key`.
     pub fn delete(key: Key) -> Self {
         Self::Delete { key, condition: None }
+    }
+
+    /// As a request of its own; an internal error for everything but a put.
+    pub(super) fn into_put(self, client: &Client, table: &str) -> Result<PutItemFluentBuilder> {
+        let Self::Put { item, condition } = self else { return Err(Error::internal("this write is no put")) };
+        let mut expressions = Expressions::default();
+        let condition = condition.map(|condition| condition.render(&mut expressions));
+        let (names, values) = expressions.into_parts();
+        Ok(client
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item))
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values))
     }
 
     pub(super) fn into_item(self, table: &str) -> Result<TransactWriteItem> {

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::backups::sort_attributes;
-use super::{Write, keys, tally};
+use super::tally::{self, Tally};
+use super::{Write, keys};
 use crate::domain::backup::{Backup, Status};
 use crate::domain::slot::Tags;
 use crate::error::Result;
@@ -83,19 +84,20 @@ impl Facet {
 #[derive(Serialize)]
 pub(super) struct Row {}
 
-/// The rows of a backup that is new: in its facet, in the tally and, if it has any, among those with objects.
-pub(super) fn rows_of_new(backup: &Backup) -> Result<Vec<Write>> {
-    let mut writes = vec![put_row(backup)?, tally::of_new(backup).into()];
+/// The rows of a backup that is new: in its facet, in the tally, of which `seen` is what was read before, and, if it has
+/// any, among those with objects.
+pub(super) fn rows_of_new(backup: &Backup, seen: &Tally) -> Result<Vec<Write>> {
+    let mut writes = vec![put_row(backup)?, tally::of_new(backup, seen).into()];
     writes.extend(move_stored(false, backup)?);
     Ok(writes)
 }
 
-/// What moves when a backup changes from what it was to `next`.
-pub(super) fn move_rows(status: Status, had_objects: bool, next: &Backup) -> Result<Vec<Write>> {
+/// What moves when a backup changes from what it was to `next`; `seen` is the tally of its job, where the status changes.
+pub(super) fn move_rows(status: Status, had_objects: bool, next: &Backup, seen: &Tally) -> Result<Vec<Write>> {
     let mut writes = Vec::new();
     if status != next.status {
         let before = Facet { status, tags: next.tags };
-        writes.extend([delete_row(next, before), put_row(next)?, tally::of_move(before, next).into()]);
+        writes.extend([delete_row(next, before), put_row(next)?, tally::of_move(before, next, seen).into()]);
     }
     writes.extend(move_stored(had_objects, next)?);
     Ok(writes)

@@ -16,6 +16,7 @@ mod definition;
 mod encryption_keys;
 mod expression;
 mod facets;
+mod gathering;
 mod import;
 mod jobs;
 pub(crate) mod keys;
@@ -36,6 +37,7 @@ mod sessions;
 mod size;
 mod ssh_keys;
 mod stacks;
+mod starts;
 mod storages;
 mod sweeps;
 mod tally;
@@ -45,6 +47,7 @@ mod walk;
 mod watches;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -64,6 +67,9 @@ pub use counters::Noun;
 pub(crate) use crontabs::SealedSnapshot;
 pub use expression::{Condition, Update, Write};
 pub use facets::BackupFilter;
+pub(crate) use gathering::Gathering;
+use gathering::Trails;
+pub use import::{backups_as_json, jobs_as_json};
 pub use jobs::{DeletedJob, JobFilter};
 pub(crate) use jobs::{count_user, job_ran};
 pub use keys::Key;
@@ -95,6 +101,7 @@ pub type Item = HashMap<String, AttributeValue>;
 pub struct Table {
     client: Client,
     name: String,
+    trails: Arc<Trails>,
 }
 
 /// Whether a conditional write took place.
@@ -167,7 +174,7 @@ pub struct Cursor(HashMap<String, String>);
 impl Table {
     /// The table of that name.
     pub fn new(client: Client, name: String) -> Self {
-        Self { client, name }
+        Self { client, name, trails: Arc::default() }
     }
 
     /// Whether the table answers and is in service. It reads nothing: `DescribeTable` is throttled at a few calls a second,
@@ -206,6 +213,18 @@ impl Table {
         match sent {
             Ok(_) => Ok(Written::Yes),
             Err(error) if was_cancelled(&error) => Ok(Written::No),
+            Err(error) => Err(Error::unavailable("the table", error)),
+        }
+    }
+
+    /// Puts one item if its condition holds: half of what a transaction of one costs. A try whose answer was lost can be
+    /// answered with `No` when the SDK repeats it.
+    pub(crate) async fn put(&self, write: Write) -> Result<Written> {
+        match write.into_put(&self.client, &self.name)?.send().await {
+            Ok(_) => Ok(Written::Yes),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Ok(Written::No)
+            }
             Err(error) => Err(Error::unavailable("the table", error)),
         }
     }

@@ -1,5 +1,5 @@
 //! A job's tally: what is known of all its backups at once, in one small item. It changes in the transactions that make,
-//! move and delete backups, so that lists need not count.
+//! move and delete backups, so that lists need not count, and a page of jobs need not read backups.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,15 @@ use super::facets::{BackupFilter, Facet};
 use super::{Item, Records, Table, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
+use crate::domain::backup_summary::BackupSummary;
 use crate::error::Result;
 
 /// How many backups each facet has: `in_completed_10000`.
 const IN_FACET: &str = "in_";
 /// The newest backups, the newest first.
 const NEWEST: [&str; 3] = ["newest_1", "newest_2", "newest_3"];
+/// Each of them in short, by its id: `last_00000000000000000000000000000001`.
+const LAST: &str = "last_";
 
 /// What is known of all backups of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +28,9 @@ pub(crate) struct Tally {
     pub total: u64,
     /// The newest ones, at most three; some may be deleted meanwhile.
     pub newest: Vec<Uuid>,
+    /// Those of them that are there in short, and for a while those that were. What was written before there were any, or
+    /// was deleted, is not.
+    summaries: HashMap<Uuid, BackupSummary>,
     facets: Vec<(Facet, u64)>,
     longest: HashMap<&'static str, u32>,
 }
@@ -70,6 +76,9 @@ impl Tally {
                 tally.total = number(value);
             } else if let Some(facet) = name.strip_prefix(IN_FACET).and_then(Facet::parse) {
                 tally.facets.push((facet, number(value)));
+            } else if let Some(id) = name.strip_prefix(LAST).and_then(|id| Uuid::parse_str(id).ok()) {
+                let summary = serde_dynamo::from_attribute_value(value.clone());
+                tally.summaries.extend(summary.ok().map(|summary: BackupSummary| (id, summary)));
             } else if let Some((lag, power)) = lag_of(name) {
                 let longest = tally.longest.entry(lag.name()).or_default();
                 *longest = power.max(*longest);
@@ -80,6 +89,11 @@ impl Tally {
             tally.newest.extend(id.filter(|id| !tally.newest.contains(id)));
         }
         tally
+    }
+
+    /// One of the newest backups in short; `None` where only its record tells.
+    pub(crate) fn summary(&self, id: Uuid) -> Option<&BackupSummary> {
+        self.summaries.get(&id).filter(|_| self.newest.contains(&id))
     }
 
     /// The facets with backups that a filter asks for.
@@ -119,24 +133,32 @@ impl Records {
     }
 }
 
-/// Counts a new backup in.
-pub(super) fn of_new(backup: &Backup) -> Update {
-    update(backup).add("total", 1).add(in_facet(Facet::of(backup)), 1).shift(&NEWEST, backup.id)
+/// Counts a new backup in, as the newest. `seen` is the job's tally a moment before: what it says to be no longer among the
+/// newest, whoever else writes, is dropped.
+pub(super) fn of_new(backup: &Backup, seen: &Tally) -> Update {
+    let update = update(backup).add("total", 1).add(in_facet(Facet::of(backup)), 1).shift(&NEWEST, backup.id);
+    let stay: Vec<_> = [backup.id].into_iter().chain(seen.newest.iter().copied()).take(NEWEST.len()).collect();
+    drop_others(update, seen, &stay).set(&last(backup.id), BackupSummary::of(backup))
 }
 
-/// Counts a backup from one facet into another.
-pub(super) fn of_move(before: Facet, next: &Backup) -> Update {
-    update(next).add(in_facet(before), -1).add(in_facet(Facet::of(next)), 1)
+/// Counts a backup from one facet into another. `seen` is the job's tally at any moment after the backup was made: whatever
+/// is not among the newest there will never be again, so nothing is written that nobody drops.
+pub(super) fn of_move(before: Facet, next: &Backup, seen: &Tally) -> Update {
+    let update = update(next).add(in_facet(before), -1).add(in_facet(Facet::of(next)), 1);
+    match seen.newest.contains(&next.id) {
+        true => update.set(&last(next.id), BackupSummary::of(next)),
+        false => update,
+    }
 }
 
 /// Counts a backup out.
 pub(super) fn of_gone(backup: &Backup) -> Update {
-    update(backup).add("total", -1).add(in_facet(Facet::of(backup)), -1)
+    update(backup).add("total", -1).add(in_facet(Facet::of(backup)), -1).remove(last(backup.id))
 }
 
-/// Counts many new backups of one job in; `None` for none.
-pub(super) fn of_many(backups: &[Backup]) -> Option<Update> {
-    let newest = backups.iter().max_by_key(|backup| (backup.created_at, backup.id))?;
+/// Counts many new backups of one job in; `None` for none. `seen` is the job's tally before.
+pub(super) fn of_many(backups: &[Backup], seen: &Tally) -> Option<Update> {
+    let any = backups.first()?;
     let mut counts: HashMap<String, i64> = HashMap::new();
     let mut lags = HashMap::new();
     for backup in backups {
@@ -144,12 +166,28 @@ pub(super) fn of_many(backups: &[Backup]) -> Option<Update> {
         *counts.entry(in_facet(Facet::of(backup))).or_default() += 1;
         lags.extend(lags_of(backup).map(|name| (name, true)));
     }
-    let mut by_age: Vec<_> = backups.iter().map(|backup| (backup.created_at, backup.id)).collect();
-    by_age.sort_unstable_by(|one, other| other.cmp(one));
-    let update = Update::of(keys::backup_tally(&newest.account, newest.job));
+    let mut by_age: Vec<_> = backups.iter().collect();
+    by_age.sort_unstable_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));
+    by_age.truncate(NEWEST.len());
+    let update = Update::of(keys::backup_tally(&any.account, any.job));
     let update = lags.into_iter().fold(update, |update, (name, known)| update.set(&name, known));
-    let update = NEWEST.into_iter().zip(by_age).fold(update, |update, (name, (_, id))| update.set(name, id));
+    let newest = by_age.iter().map(|backup| backup.id).chain(seen.newest.iter().copied());
+    let stay: Vec<_> = newest.take(NEWEST.len()).collect();
+    let update = drop_others(update, seen, &stay);
+    let update = NEWEST.into_iter().zip(by_age).fold(update, |update, (name, backup)| {
+        update.set(name, backup.id).set(&last(backup.id), BackupSummary::of(backup))
+    });
     Some(counts.into_iter().fold(update, |update, (name, count)| update.add(name, count)))
+}
+
+fn last(id: Uuid) -> String {
+    format!("{LAST}{}", id.simple())
+}
+
+/// Drops what is there in short of other backups than those that `stay`.
+fn drop_others(update: Update, seen: &Tally, stay: &[Uuid]) -> Update {
+    let others = seen.summaries.keys().filter(|id| !stay.contains(id));
+    others.fold(update, |update, id| update.remove(last(*id)))
 }
 
 fn in_facet(facet: Facet) -> String {
