@@ -116,7 +116,7 @@ async fn all_databases_and_roles_come_back_as_they_were() {
     source.sql("shop", SHOP);
     source.sql("shop", "SELECT lo_from_bytea(4242, '\\x00010203')");
     source.sql("Odd name; x='y'", "CREATE TABLE t AS SELECT n FROM generate_series(1, 10) n");
-    let tables = (0..1000).map(|n| format!("CREATE TABLE many_{n} (n int); ")).collect::<String>();
+    let tables = (0..3000).map(|n| format!("CREATE TABLE many_{n} (n int); ")).collect::<String>();
     source.sql("Odd name; x='y'", &tables);
     // Who may read the large object and the roles' passwords: a superuser only.
     source.sql("postgres", "ALTER ROLE backup SUPERUSER");

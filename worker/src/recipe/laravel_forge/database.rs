@@ -1,5 +1,6 @@
 //! The database of a site, as its `.env` names it.
 
+use holdfast_shared::domain::recipe::Tls;
 use holdfast_shared::domain::sealed::Secret;
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -46,6 +47,8 @@ pub(super) fn read(env: &Dotenv) -> Result<Option<Database>, String> {
         socket: env.filled("DB_SOCKET").map(str::to_owned),
         username: env.filled("DB_USERNAME").map(str::to_owned),
         password: env.filled("DB_PASSWORD").map(Secret::new),
+        tls: Tls::preferred(),
+        shown: None,
         corrected_by: "DB_USERNAME and DB_PASSWORD in the site's .env",
     };
     if let Some(port) = env.filled("DB_PORT") {
