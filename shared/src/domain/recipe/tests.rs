@@ -271,9 +271,10 @@ fn each_kind_of_field_says_what_it_takes() {
                     let wrong = [json!(2), json!("perhaps"), json!([true]), json!({})];
                     wrong.into_iter().for_each(|value| refused(value, "must be true or false"));
                 }
-                FieldKind::Select(_) => {
+                FieldKind::Select(words) => {
+                    let says = format!("must be one of {}", words.join(", "));
                     let wrong = [json!(1), json!("PLAIN"), json!("tar"), json!(["plain"])];
-                    wrong.into_iter().for_each(|value| refused(value, "must be one of plain, custom"));
+                    wrong.into_iter().for_each(|value| refused(value, &says));
                 }
                 FieldKind::Text | FieldKind::Textarea | FieldKind::Password => {
                     let wrong = [json!(3), json!(true), json!(["/"]), json!({"value": "/"})];
