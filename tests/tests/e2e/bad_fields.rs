@@ -163,8 +163,9 @@ impl Matrix {
                 let (body, unknown) = (place.put(sound, Some(with)), format!("{name}.colour"));
                 self.refused(call, &path, &unknown, &body, std::slice::from_ref(&unknown)).await;
             }
-            if let (Some(Value::Array(some)), false) = (place.get(sound), place.is_element()) {
-                let many = place.put(sound, Some(json!(vec![some[0].clone(); 1_001])));
+            let first = place.get(sound).and_then(Value::as_array).and_then(|elements| elements.first());
+            if let (Some(first), false) = (first, place.is_element()) {
+                let many = place.put(sound, Some(json!(vec![first.clone(); 1_001])));
                 let answer = self.world.call(&call.method, &path, Some(&many)).await;
                 if answer.status != 422 || !told(&answer).iter().any(|told| told.starts_with(&name)) {
                     self.wrong.push(format!("{} {name} with 1001 elements: {}", route(call), answer.status));
