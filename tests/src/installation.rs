@@ -94,9 +94,14 @@ impl Host {
     /// A host whose sessions belong to a user who may not read everything: `holdfast-test` when this runs as root (made
     /// where it is missing), otherwise whoever runs this.
     pub async fn start_for_other_user() -> Self {
-        let mut host = Self::start().await;
+        Self::start_for("holdfast-test", "").await
+    }
+
+    /// The same for a user of that name, with further lines of `sshd_config`.
+    pub async fn start_for(user: &str, more: &str) -> Self {
+        let mut host = Self::start_with(more).await;
         if rustix::process::geteuid().is_root() {
-            host.user = make_user("holdfast-test");
+            host.user = make_user(user);
             // sshd reads the keys, and tar the site, as that user.
             for folder in ["", "sshd", "site"] {
                 open_to_all(&host.dir.path().join(folder), 0o755);

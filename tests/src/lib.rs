@@ -8,11 +8,13 @@ pub mod injections;
 pub mod installation;
 pub mod leftovers;
 pub mod mariadb;
+pub mod mount;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod secrecy;
+pub mod sudo;
 pub mod table;
 pub mod tree;
 

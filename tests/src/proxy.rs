@@ -34,6 +34,12 @@ pub enum Harm {
     Hold,
     /// It is answered as S3 answers when its disk is full, without being passed on.
     Full,
+    /// It is answered as MinIO answers when its disk is full, without being passed on.
+    NoRoom,
+    /// It is answered as S3 answers a signature for another region, without being passed on.
+    WrongRegion,
+    /// It waits for a second, and then passes.
+    Slow,
 }
 
 type Decide = dyn Fn(&Request, usize) -> Harm + Send + Sync;
@@ -97,6 +103,12 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     match harm {
         Harm::Unavailable => fault(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
         Harm::Full => fault(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        Harm::NoRoom => fault(StatusCode::INSUFFICIENT_STORAGE, "XMinioStorageFull"),
+        Harm::WrongRegion => fault(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed"),
+        Harm::Slow => {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            forward(&inner, request).await
+        }
         Harm::Throttled => throttled(),
         Harm::Refused => fault(StatusCode::FORBIDDEN, "AccessDenied"),
         Harm::Reset => cut(),

@@ -52,6 +52,45 @@ pub fn unpack(archive: &[u8]) -> TempDir {
     unpack_tar(&pipe("zstd", &["-dc"], archive))
 }
 
+/// Unpacks a `.tar.zst` as root would who wants everything back, with these options of tar's beside the usual ones.
+pub fn unpack_with(archive: &[u8], options: &[&str]) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let into = ["--extract", "--file=-", "--numeric-owner", "--same-permissions", "-C", dir.path().to_str().unwrap()];
+    let arguments: Vec<_> = into.iter().chain(options).copied().collect();
+    pipe("tar", &arguments, &pipe("zstd", &["-dc"], archive));
+    dir
+}
+
+/// The names in a `.tar.zst`, as `tar -t` tells them, in their order.
+pub fn names(archive: &[u8]) -> Vec<String> {
+    let listed = pipe("tar", &["-tf", "-"], &pipe("zstd", &["-dc"], archive));
+    String::from_utf8(listed).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// All that stock tools tell of what is below `top` beside the content of files: kinds, modes, numbers of owners, times,
+/// how many names a file has, lengths, where links lead, devices, ACLs and all attributes.
+pub fn details(top: &Path) -> String {
+    let told = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(top).output().unwrap();
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let found = told("find", &[".", "-printf", "%P %y %#m %U:%G %n %s %T+ %l\n"]);
+    let devices = told("find", &[".", "-type", "c,b", "-exec", "stat", "--format=%n %t:%T", "{}", "+"]);
+    let acls = told("getfacl", &["--recursive", "--numeric", "--physical", "."]);
+    let attributes =
+        told("getfattr", &["--recursive", "--no-dereference", "--dump", "--match=-", "--encoding=hex", "."]);
+    // A folder's length is its file system's affair, and so is the order of what is in it.
+    let mut lines: Vec<_> = found.lines().filter(|line| !line.contains(" d ")).map(str::to_owned).collect();
+    lines.extend(told("find", &[".", "-type", "d", "-printf", "%P %#m %U:%G %T+\n"]).lines().map(str::to_owned));
+    lines.extend(devices.lines().map(str::to_owned));
+    for records in [acls, attributes] {
+        lines.extend(records.split("\n\n").map(str::to_owned));
+    }
+    lines.sort();
+    lines.join("\n")
+}
+
 fn unpack_tar(plain: &[u8]) -> TempDir {
     let dir = TempDir::new().unwrap();
     pipe("tar", &["-xf", "-", "-C", dir.path().to_str().unwrap()], plain);

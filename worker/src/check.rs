@@ -15,7 +15,7 @@ use holdfast_shared::service::Service;
 use holdfast_shared::{ErrorKind, Result};
 use uuid::Uuid;
 
-use crate::remote::{self, Machine, Output, RemoteCommand, RemoteError, Session};
+use crate::remote::{self, Jump, Machine, Output, RemoteCommand, RemoteError, Road, Session};
 
 /// How long a question to a server may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ pub async fn check_server(service: &Service, account: &AccountId, id: u64, check
 type Found = BTreeMap<String, String>;
 
 /// What came of asking: the outer error is ours, the inner one the host's.
-type Asked<T> = Result<std::result::Result<T, RemoteError>>;
+pub(crate) type Asked<T> = Result<std::result::Result<T, RemoteError>>;
 
 fn status_of<T>(asked: &std::result::Result<T, RemoteError>) -> LoginStatus {
     if asked.is_ok() { LoginStatus::Success } else { LoginStatus::Failed }
@@ -49,7 +49,8 @@ fn status_of<T>(asked: &std::result::Result<T, RemoteError>) -> LoginStatus {
 
 async fn ask_server(service: &Service, account: &AccountId, server: &Server) -> Asked<Found> {
     let private_key = service.open_ssh_key(account, server.login.ssh_key_id).await?;
-    let session = match connect(service, account, SshHost::Server(server.id), &server.login, &private_key).await? {
+    let host = SshHost::Server(server.id);
+    let session = match connect(service, account, host, &server.login, &private_key, None).await? {
         Ok(session) => session,
         Err(error) => return Ok(Err(error)),
     };
@@ -63,15 +64,20 @@ async fn ask_server(service: &Service, account: &AccountId, server: &Server) -> 
     Ok(found)
 }
 
-/// Logs in, and pins the host key on first use.
-async fn connect(
+/// Logs in, from `jump` if there is one, and pins the host key on first use.
+pub(crate) async fn connect(
     service: &Service,
     account: &AccountId,
     host: SshHost,
     login: &Login,
     private_key: &Secret,
+    jump: Option<Jump>,
 ) -> Asked<Session> {
-    let session = match Session::open(login, private_key, &service.aws.outside.guard, &service.clock).await {
+    let opened = match jump {
+        None => Session::open(login, private_key, &service.aws.outside.guard, &service.clock).await,
+        Some(jump) => Session::open_through(Road::through(jump), login, private_key, &service.clock).await,
+    };
+    let session = match opened {
         Ok(session) => session,
         Err(error) => return Ok(Err(error)),
     };
@@ -93,7 +99,7 @@ pub async fn check_proxy(service: &Service, account: &AccountId, id: u64, check:
         proxy => proxy?,
     };
     let private_key = service.open_ssh_key(account, proxy.login.ssh_key_id).await?;
-    let asked = connect(service, account, SshHost::Proxy(id), &proxy.login, &private_key).await?;
+    let asked = connect(service, account, SshHost::Proxy(id), &proxy.login, &private_key, None).await?;
     let status = status_of(&asked);
     let outcome = match asked {
         Ok(session) => look_through(service, session, &proxy.login, &private_key).await,
@@ -155,7 +161,7 @@ fn missing_tool(found: &Found) -> Option<CheckFailure> {
     Some(CheckFailure { step: "tar".to_owned(), message })
 }
 
-/// Writes, reads back and deletes a small object, and records the first step that failed.
+/// Writes, reads back and deletes a small object, tries whether locks are taken, and records the first step that failed.
 pub async fn check_storage(service: &Service, account: &AccountId, id: u64, check: Uuid) -> Result<()> {
     let storage = match service.storage(account, id).await {
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
@@ -178,15 +184,23 @@ pub async fn check_storage(service: &Service, account: &AccountId, id: u64, chec
 async fn probe(objects: &Objects, key: &str, check: Uuid) -> std::result::Result<(), CheckFailure> {
     let failed = |step: &str, error: &ObjectsError| CheckFailure { step: step.to_owned(), message: error.to_string() };
     let written = Bytes::from(format!("holdfast checks that it can write here: {check}\n"));
-    objects.put(key, written.clone()).await.map_err(|error| failed("write", &error))?;
-    let read = objects.get(key).await;
+    // A probe that is locked could not be deleted.
+    let unlocked = objects.clone().unlocked();
+    unlocked.put(key, written.clone()).await.map_err(|error| failed("write", &error))?;
+    let read = unlocked.get(key).await;
     // Deleted in any case, but reported only if reading worked.
-    let deleted = objects.delete(key).await;
+    let deleted = unlocked.delete(key).await;
     if read.map_err(|error| failed("read", &error))? != written {
         let message = "the bucket answers other bytes than were written".to_owned();
         return Err(CheckFailure { step: "read".to_owned(), message });
     }
-    deleted.map_err(|error| failed("delete", &error))
+    deleted.map_err(|error| failed("delete", &error))?;
+    if objects.locks() {
+        // An upload that never becomes an object tells as well whether the bucket takes locks, and leaves nothing.
+        let upload = objects.start_upload(key).await.map_err(|error| failed("lock", &error))?;
+        upload.abort().await.map_err(|error| failed("lock", &error))?;
+    }
+    Ok(())
 }
 
 fn probe_name(check: Uuid) -> String {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::delete::{self, Deletion};
-use crate::{check, copy, remote, run};
+use crate::{check, copy, preview, remote, run};
 
 /// How many tasks run at once unless told otherwise: as many as two cores compress.
 pub const DEFAULT_SLOTS: u32 = 2;
@@ -184,6 +184,7 @@ async fn handle(service: &Service, task: Task, shutdown: &CancellationToken) -> 
             Task::CheckStorage { account, storage, check } => {
                 check::check_storage(service, &account, storage, check).await?;
             }
+            Task::Preview { account, job, preview } => preview::preview(service, &account, job, preview).await?,
             Task::SweepBackup { account, job, backup } => delete::sweep_backup(service, &account, job, backup).await?,
             Task::CopyBackup { account, job, backup } => copy::copy_backup(service, &account, job, backup).await?,
             Task::SweepStorage { account, storage } => delete::sweep_storage(service, &account, storage).await?,

@@ -9,7 +9,8 @@ use holdfast_shared::aws::objects::{Objects, ObjectsError, Part, Upload, crc64_o
 use holdfast_shared::domain::account::AccountId;
 use holdfast_shared::domain::backup::{Backup, CopyOutcome, File};
 use holdfast_shared::domain::object_key::{FileName, MANIFEST};
-use holdfast_shared::domain::part_size::part_size_bytes;
+use holdfast_shared::domain::part_size::PartSizes;
+use holdfast_shared::domain::storage::Storage;
 use holdfast_shared::service::Service;
 use holdfast_shared::{Error, ErrorKind, Result};
 use uuid::Uuid;
@@ -70,7 +71,10 @@ pub async fn copy_backup(service: &Service, account: &AccountId, job: Uuid, back
 }
 
 async fn copy_to(service: &Service, backup: &Backup, storage: u64) -> std::result::Result<CopyOutcome, CopyError> {
-    let Some(to) = objects_of(service, &backup.account, storage).await? else { return Ok(CopyOutcome::StorageGone) };
+    let Some(target) = storage_of(service, &backup.account, storage).await? else {
+        return Ok(CopyOutcome::StorageGone);
+    };
+    let to = service.objects(&backup.account, &target)?;
     let Some(keys) = backup.copies.iter().find(|copy| copy.storage_id == storage).map(|copy| &copy.keys) else {
         return Ok(CopyOutcome::StorageGone);
     };
@@ -79,7 +83,11 @@ async fn copy_to(service: &Service, backup: &Backup, storage: u64) -> std::resul
         sources.extend(objects_of(service, &backup.account, copy.storage_id).await?);
     }
     for (key, file) in keys.iter().zip(&backup.files) {
-        copy_file(&sources, &to, key, file).await?;
+        let parts = match target.needs_equal_parts() {
+            true => PartSizes::equal_for(file.stored_bytes),
+            false => PartSizes::Growing,
+        };
+        copy_file(&sources, &to, key, file, parts).await?;
     }
     copy_manifest(&sources, &to, backup).await?;
     Ok(CopyOutcome::Stored)
@@ -87,14 +95,25 @@ async fn copy_to(service: &Service, backup: &Backup, storage: u64) -> std::resul
 
 /// The bucket of a storage, as long as its owner has not removed it.
 async fn objects_of(service: &Service, account: &AccountId, storage: u64) -> Result<Option<Objects>> {
+    let storage = storage_of(service, account, storage).await?;
+    storage.map(|storage| service.objects(account, &storage)).transpose()
+}
+
+async fn storage_of(service: &Service, account: &AccountId, storage: u64) -> Result<Option<Storage>> {
     match service.storage(account, storage).await {
-        Ok(storage) => service.objects(account, &storage).map(Some),
+        Ok(storage) => Ok(Some(storage)),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-async fn copy_file(sources: &[Objects], to: &Objects, key: &str, file: &File) -> std::result::Result<(), CopyError> {
+async fn copy_file(
+    sources: &[Objects],
+    to: &Objects,
+    key: &str,
+    file: &File,
+    parts: PartSizes,
+) -> std::result::Result<(), CopyError> {
     if is_there(to, key, file).await.map_err(CopyError::Target)? {
         return Ok(());
     }
@@ -105,7 +124,7 @@ async fn copy_file(sources: &[Objects], to: &Objects, key: &str, file: &File) ->
     let mut why = "there is none".to_owned();
     for from in sources {
         let upload = to.start_upload(key).await.map_err(CopyError::Target)?;
-        let Err(error) = transfer(from, &upload, key, file).await else { return Ok(()) };
+        let Err(error) = transfer(from, &upload, key, file, parts).await else { return Ok(()) };
         if let Err(error) = upload.discard().await {
             tracing::debug!(key, %error, "an upload stays behind until the next try");
         }
@@ -132,12 +151,18 @@ async fn is_there(to: &Objects, key: &str, file: &File) -> std::result::Result<b
     Ok(hex::encode(hash.finish()) == file.stored_sha256)
 }
 
-async fn transfer(from: &Objects, upload: &Upload, key: &str, file: &File) -> std::result::Result<(), FileError> {
+async fn transfer(
+    from: &Objects,
+    upload: &Upload,
+    key: &str,
+    file: &File,
+    parts: PartSizes,
+) -> std::result::Result<(), FileError> {
     let (mut hash, mut crc64, mut at, mut number) = (Context::new(&SHA256), 0, 0, 0);
     // An object without content has one empty part.
     while at < file.stored_bytes || number == 0 {
         number += 1;
-        let bytes = match (part_size_bytes(number) as u64).min(file.stored_bytes - at) {
+        let bytes = match (parts.bytes(number) as u64).min(file.stored_bytes - at) {
             0 => Bytes::new(),
             wanted => from.get_range(key, at, wanted).await.map_err(|error| FileError::Read(error.to_string()))?,
         };

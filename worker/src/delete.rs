@@ -17,7 +17,6 @@ use holdfast_shared::{Error, ErrorKind};
 use uuid::Uuid;
 
 use crate::check;
-use crate::run::directory_of;
 
 /// How many backups of a job are deleted at once.
 const AT_ONCE: usize = 4;
@@ -29,12 +28,18 @@ pub enum Deletion {
     Done,
     /// A run is still being stopped: ask again later.
     Wait,
+    /// An object lock keeps some of it; it was noted when to ask again.
+    Locked,
 }
 
 impl Deletion {
     /// Of two tasks together.
     fn and(self, other: Self) -> Self {
-        if self == Self::Done { other } else { self }
+        match (self, other) {
+            (Self::Wait, _) | (_, Self::Wait) => Self::Wait,
+            (Self::Locked, _) | (_, Self::Locked) => Self::Locked,
+            (Self::Done, Self::Done) => Self::Done,
+        }
     }
 }
 
@@ -52,7 +57,7 @@ pub async fn sweep_backup(service: &Service, account: &AccountId, job: Uuid, bac
         record => record?,
     };
     for storage in &record.storages {
-        sweep(service, account, storage.storage_id, &directory_of(&backup).prefix_of_backup(), keep).await?;
+        sweep(service, account, storage.storage_id, &backup.directory().prefix_of_backup(), keep).await?;
     }
     Ok(())
 }
@@ -65,14 +70,21 @@ pub async fn expire(service: &Service, account: &AccountId, job: Uuid) {
 }
 
 async fn try_expire(service: &Service, account: &AccountId, job: Uuid) -> Result<()> {
+    // One that cannot be deleted now does not keep the others from it.
+    let mut outcome = Ok(());
     for backup in service.expire_backups(account, job).await? {
-        let prefix = directory_of(&backup).prefix_of_backup();
-        for copy in &backup.copies {
-            sweep(service, account, copy.storage_id, &prefix, |_| false).await?;
-        }
-        let _ = service.objects_deleted(&backup).await?;
+        outcome = outcome.and(expire_one(service, &backup).await);
     }
-    Ok(())
+    outcome
+}
+
+async fn expire_one(service: &Service, backup: &Backup) -> Result<()> {
+    let storages = backup.copies.iter().map(|copy| copy.storage_id).collect();
+    match delete_objects(service, backup, storages).await? {
+        Deletion::Done => service.objects_deleted(backup).await.map(drop),
+        // Expired with copies, it is asked for again after the next run.
+        _ => Ok(()),
+    }
 }
 
 /// Deletes a deleted job's objects and backups, then its last trace.
@@ -83,7 +95,10 @@ pub async fn delete_job(service: &Service, account: &AccountId, job: Uuid) -> Re
             Leftover::Nothing => return Ok(Deletion::Done),
             Leftover::Running => return Ok(Deletion::Wait),
             Leftover::Backup(backup) => {
-                delete_backup(service, &backup, storages_of(&deleted.job)).await?;
+                if delete_backup(service, &backup, storages_of(&deleted.job)).await? == Deletion::Locked {
+                    service.rest_deleted_job(&deleted).await?;
+                    return Ok(Deletion::Locked);
+                }
             }
         }
     }
@@ -106,8 +121,13 @@ pub async fn delete_backups(service: &Service, account: &AccountId, job: Uuid) -
                 break;
             }
         }
-        if outcome? == Deletion::Wait {
-            return Ok(Deletion::Wait);
+        match outcome? {
+            Deletion::Done => {}
+            Deletion::Wait => return Ok(Deletion::Wait),
+            Deletion::Locked => {
+                service.rest_purge(&purge).await?;
+                return Ok(Deletion::Locked);
+            }
         }
         if service.end_purge(&purge).await?.is_yes() {
             break;
@@ -120,7 +140,7 @@ async fn delete_doomed(service: Service, job: Arc<Job>, backup: Backup) -> Resul
     match service.doom(&backup).await? {
         Doomed::Gone => Ok(Deletion::Done),
         Doomed::Running => Ok(Deletion::Wait),
-        Doomed::Yes(backup) => delete_backup(&service, &backup, storages_of(&job)).await.map(|()| Deletion::Done),
+        Doomed::Yes(backup) => delete_backup(&service, &backup, storages_of(&job)).await,
     }
 }
 
@@ -131,7 +151,10 @@ pub async fn delete_one(service: &Service, account: &AccountId, job: Uuid, backu
         return Ok(());
     }
     match service.job(account, job).await {
-        Ok(job) => delete_backup(service, &backup, storages_of(&job)).await,
+        Ok(job) => match delete_backup(service, &backup, storages_of(&job)).await? {
+            Deletion::Locked => service.rest_deletion(&backup).await,
+            Deletion::Done | Deletion::Wait => Ok(()),
+        },
         // A deleted job takes its backups along.
         Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -142,16 +165,34 @@ fn storages_of(job: &Job) -> impl Iterator<Item = u64> {
     job.storages.iter().map(|storage| storage.storage_id)
 }
 
-/// Deletes all objects of a backup, sees that they are gone, and then removes its record.
-async fn delete_backup(service: &Service, backup: &Backup, storages: impl Iterator<Item = u64>) -> Result<()> {
+/// Deletes all objects of a backup, sees that they are gone, and then removes its record. The record stays for as long as
+/// a lock keeps any: it is what leads to them.
+async fn delete_backup(service: &Service, backup: &Backup, storages: impl Iterator<Item = u64>) -> Result<Deletion> {
     let mut storages: Vec<u64> = storages.chain(backup.copies.iter().map(|copy| copy.storage_id)).collect();
     storages.sort_unstable();
     storages.dedup();
-    let prefix = directory_of(backup).prefix_of_backup();
-    for storage in storages {
-        sweep(service, &backup.account, storage, &prefix, |_| false).await?;
+    let deletion = delete_objects(service, backup, storages).await?;
+    if deletion == Deletion::Done {
+        let _ = service.forget_backup(backup).await?;
     }
-    service.forget_backup(backup).await.map(drop)
+    Ok(deletion)
+}
+
+/// Deletes all objects of a backup in these storages, as far as no lock keeps them; that is told in its copies.
+async fn delete_objects(service: &Service, backup: &Backup, storages: Vec<u64>) -> Result<Deletion> {
+    let prefix = backup.directory().prefix_of_backup();
+    let mut locked = Vec::new();
+    for storage in storages {
+        if sweep(service, &backup.account, storage, &prefix, |_| false).await?.locked > 0 {
+            locked.push(storage);
+        }
+    }
+    if locked.is_empty() {
+        return Ok(Deletion::Done);
+    }
+    tracing::info!(backup = %backup.id, storages = ?locked, "an object lock keeps what was to be deleted");
+    service.note_locked(backup, &locked).await?;
+    Ok(Deletion::Locked)
 }
 
 /// Walks a storage for objects and uploads of the account that no record names, and deletes them.
@@ -170,8 +211,11 @@ pub async fn sweep_storage(service: &Service, account: &AccountId, storage: u64)
         let page = objects.list(&prefix, after.as_deref()).await.map_err(unavailable)?;
         for object in &page.objects {
             if !is_wanted(service, &object.key).await? {
-                objects.delete(&object.key).await.map_err(unavailable)?;
-                swept.objects += 1;
+                match objects.delete(&object.key).await {
+                    Ok(()) => swept.objects += 1,
+                    Err(ObjectsError::Locked { .. }) => swept.locked += 1,
+                    Err(error) => return Err(unavailable(error)),
+                }
             }
         }
         after = page.next;
@@ -180,7 +224,8 @@ pub async fn sweep_storage(service: &Service, account: &AccountId, storage: u64)
         }
     }
     if swept != Swept::default() {
-        tracing::info!(storage, objects = swept.objects, uploads = swept.uploads, "swept what no record names");
+        let Swept { objects, uploads, locked } = swept;
+        tracing::info!(storage, objects, uploads, locked, "swept what no record names");
     }
     Ok(())
 }
@@ -199,13 +244,14 @@ async fn sweep(
     storage: u64,
     prefix: &str,
     keep: impl Fn(&str) -> bool,
-) -> Result<()> {
-    let Some(objects) = bucket(service, account, storage).await? else { return Ok(()) };
+) -> Result<Swept> {
+    let Some(objects) = bucket(service, account, storage).await? else { return Ok(Swept::default()) };
     let swept = objects.sweep_prefix(prefix, keep).await.map_err(unavailable)?;
     if swept != Swept::default() {
-        tracing::info!(storage, prefix, objects = swept.objects, uploads = swept.uploads, "swept");
+        let Swept { objects, uploads, locked } = swept;
+        tracing::info!(storage, prefix, objects, uploads, locked, "swept");
     }
-    Ok(())
+    Ok(swept)
 }
 
 /// The bucket of a storage; `None` if its owner has removed it, and with it our way to its objects.

@@ -8,6 +8,7 @@ pub mod consumer;
 pub mod copy;
 pub mod delete;
 pub mod pipeline;
+pub mod preview;
 pub mod process;
 pub mod recipe;
 pub mod remote;

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use holdfast_shared::aws::objects::Part;
 use holdfast_shared::domain::compression::Compression;
+use holdfast_shared::domain::part_size::PartSizes;
 use holdfast_shared::domain::public_key::PublicKey;
 use holdfast_worker::pipeline::{Form, Meter, Recipients, pipe};
 use tempfile::TempDir;
@@ -45,7 +46,7 @@ fn key_pairs(folder: &Path) -> Vec<(String, PathBuf)> {
 /// `plain` as it would be stored.
 async fn stored(plain: &[u8], keys: &[PublicKey], compression: Compression) -> Vec<u8> {
     let recipients = Recipients::of(keys).unwrap().unwrap();
-    let form = Form { compression, encryptor: Some(recipients.encryptor().unwrap()) };
+    let form = Form { compression, encryptor: Some(recipients.encryptor().unwrap()), parts: PartSizes::Growing };
     let stored = Mutex::new(Vec::new());
     let put = async |part: Part| -> Result<(), ()> {
         stored.lock().unwrap().extend_from_slice(&part.bytes);

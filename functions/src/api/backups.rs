@@ -163,7 +163,9 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("encryption_key", or_null(text().described("the first of encryption_keys"))),
         required(
             "encryption_keys",
-            schema::list(text()).described("fingerprints of the keys whose private halves open the files, each alone"),
+            schema::list(text()).described(
+                "fingerprints of the keys whose private halves open the files, each alone; or: a passphrase",
+            ),
         ),
         required("copies", schema::list(copy)),
         required("files", schema::list(named("File"))),

@@ -6,8 +6,10 @@ use axum::response::IntoResponse;
 use holdfast_shared::aws::table::{JobFilter, Order, SortBy};
 use holdfast_shared::domain::ability::{Ability, Resource};
 use holdfast_shared::domain::compression::CompressionMethod;
+use holdfast_shared::domain::encryption::{MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS};
 use holdfast_shared::domain::hooks::Hook;
 use holdfast_shared::domain::job::{Compute, Job, JobInput};
+use holdfast_shared::domain::path_template::{MAX_TEMPLATE_CHARS, PathTemplate};
 use holdfast_shared::domain::recipe::Recipe;
 use holdfast_shared::domain::schedule::Schedule;
 use holdfast_shared::domain::storage::Storage;
@@ -26,7 +28,7 @@ use crate::http::operation::also_post;
 use crate::http::paging::{Paging, SortKeys};
 use crate::http::schema::{
     self, Member, Schema, anything, boolean, id, integer, integer_in, line, map_of, named, object, one_of, optional,
-    or_null, required, secret_mark, text, time, uuid,
+    or_null, required, secret, secret_mark, text, time, uuid,
 };
 use crate::http::timestamp::parse_time;
 use crate::http::{Answer, Body, Caller, Fields, IfMatch, Operation, Params, Query, etag, rfc3339};
@@ -146,6 +148,19 @@ fn members(demanded: fn(&'static str, Schema) -> Member, schedule: Vec<Member>) 
             "encryption_key_ids",
             or_null(schema::list(id())).described("several public keys to encrypt to, any of which opens the backups"),
         ),
+        optional(
+            "encryption_password",
+            or_null(secret(MAX_PASSWORD_CHARS).at_least(MIN_PASSWORD_CHARS).described(
+                "the passphrase to encrypt with, instead of keys; whoever loses it loses the backups. null takes it away",
+            )),
+        ),
+        optional(
+            "path_template",
+            or_null(line(MAX_TEMPLATE_CHARS).described(
+                "the readable part of keys from now on: folders of letters, digits, ._- and {job}, {recipe}, {yyyy}, \
+                 {mm}, {dd}, {hh}, {min} (UTC); null is the default",
+            )),
+        ),
         optional("accept_key_loss", boolean().described("required to be true where encryption_key_ids names one key")),
         optional("proxy_id", or_null(id()).described("the jump host to go through; null takes it away")),
         optional("manual_retention", retention::manual_schema(optional)),
@@ -196,6 +211,8 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("compression", one_of(&CompressionMethod::NAMES)),
         required("encryption_key_id", or_null(id().described("the first of encryption_key_ids"))),
         required("encryption_key_ids", schema::list(id())),
+        required("encryption_password", secret_mark()),
+        required("path_template", or_null(text())),
         required("proxy_id", or_null(id())),
         required("manual_retention", retention::manual_schema(required)),
         required("limits", limits::shown()),
@@ -319,7 +336,8 @@ pub(super) async fn encrypt_not(
     Params(id): Params<Uuid>,
     IfMatch(expected): IfMatch,
 ) -> Answer<StatusCode> {
-    let input = JobInput { encryption_key_id: Some(Value::Null), ..JobInput::default() };
+    let none = || Some(Value::Null);
+    let input = JobInput { encryption_key_id: none(), encryption_password: none(), ..JobInput::default() };
     service.update_job(&caller.account, id, &input, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -386,6 +404,7 @@ fn input(caller: &Caller, body: Body) -> Result<JobInput> {
 
 fn filter(fields: &mut Fields<'_>) -> JobFilter {
     JobFilter {
+        server: None,
         host: fields.optional_text("host", MAX_HOST_CHARS),
         modified_since: fields.optional("modified_since", parse_time),
     }
@@ -403,6 +422,8 @@ fn view(detail: &JobDetail, now: Timestamp) -> Value {
         "compression": job.compression,
         "encryption_key_id": job.encryption_key_ids.first(),
         "encryption_key_ids": job.encryption_key_ids,
+        "encryption_password": scripts::mark(job.encryption_password.as_ref()),
+        "path_template": job.path_template.as_ref().map(PathTemplate::as_str),
         "proxy_id": job.proxy_id,
         "manual_retention": job.manual_retention,
         "limits": job.limits,

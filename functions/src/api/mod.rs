@@ -13,6 +13,7 @@ mod jobs;
 mod limits;
 mod logins;
 mod notification_streams;
+mod previews;
 mod proxies;
 mod recipes;
 mod retention;
@@ -21,6 +22,7 @@ mod scripts;
 pub mod servers;
 pub mod ssh_keys;
 mod stacks;
+mod storage_options;
 mod storages;
 pub(crate) mod tokens;
 
@@ -49,6 +51,7 @@ pub fn operations() -> Vec<Operation> {
         recipes::operations(),
         jobs::operations(),
         schedules::operations(),
+        previews::operations(),
         retention::operations(),
         scripts::operations(),
         backups::operations(),
@@ -75,6 +78,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         recipes::schemas(),
         jobs::schemas(),
         schedules::schemas(),
+        previews::schemas(),
         retention::schemas(),
         backups::schemas(),
         audit_events::schemas(),

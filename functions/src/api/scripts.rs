@@ -31,9 +31,9 @@ pub(super) fn sent(words: &str) -> Schema {
     secret(MAX_SCRIPT_BYTES).described(&longest)
 }
 
-/// What a job shows in place of a script.
-pub(super) fn mark(script: Option<&Sealed>) -> &'static str {
-    if script.is_some() { SET } else { NOT_SET }
+/// What a job shows in place of a secret.
+pub(super) fn mark(secret: Option<&Sealed>) -> &'static str {
+    if secret.is_some() { SET } else { NOT_SET }
 }
 
 /// The scripts as they were sent: for whoever may set them.

@@ -10,12 +10,14 @@ use holdfast_shared::domain::sealed::Secret;
 use holdfast_shared::domain::storage::{
     NewStorage, PlainCredentials, Provider, Storage, StorageEdit, bucket, endpoint, region,
 };
+use holdfast_shared::domain::storage_options::{STORAGE_CLASSES, ServerSideEncryption};
 use holdfast_shared::guard::Guard;
 use holdfast_shared::service::Service;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answers::{self, SORT_KEYS, data, one, page_of, paging};
+use super::storage_options;
 use crate::http::fields::MAX_NAME_CHARS;
 use crate::http::operation::{also_at, also_post};
 use crate::http::paging::Paging;
@@ -85,6 +87,9 @@ fn members(demanded: fn(&'static str, Schema) -> Member) -> Vec<Member> {
         demanded("key", secret(MAX_CREDENTIAL_CHARS)),
         demanded("secret", secret(MAX_CREDENTIAL_CHARS)),
     ]
+    .into_iter()
+    .chain(storage_options::members())
+    .collect()
 }
 
 /// The forms of what its answers show.
@@ -98,6 +103,10 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         required("endpoint", or_null(text())),
         required("key", secret_mark()),
         required("secret", secret_mark()),
+        required("storage_class", or_null(one_of(&STORAGE_CLASSES))),
+        required("server_side_encryption", or_null(one_of(&ServerSideEncryption::NAMES))),
+        required("kms_key_id", or_null(text())),
+        required("object_lock", or_null(storage_options::lock_schema())),
         required("created_at", time()),
         required("updated_at", time()),
         required("check", or_null(named("Check"))),
@@ -116,6 +125,10 @@ fn view(storage: &Storage) -> Value {
         "endpoint": storage.endpoint,
         "key": credential,
         "secret": credential,
+        "storage_class": storage.options.storage_class,
+        "server_side_encryption": storage.options.server_side_encryption,
+        "kms_key_id": storage.options.kms_key_id,
+        "object_lock": storage.options.object_lock,
         "created_at": rfc3339(storage.created_at),
         "updated_at": rfc3339(storage.updated_at),
         "check": storage.check.as_ref().map(answers::check),
@@ -210,6 +223,7 @@ fn read_new(mut fields: Fields<'_>, reach: &Reach<'_>) -> Result<NewStorage> {
         None => fields.required("region", region),
     };
     let endpoint = read_endpoint(&mut fields, reach);
+    let options = storage_options::read(&mut fields);
     match provider {
         Some(provider) if provider.needs_endpoint() && !fields.has("endpoint") => {
             fields.fault("endpoint", "is required for this provider");
@@ -221,7 +235,15 @@ fn read_new(mut fields: Fields<'_>, reach: &Reach<'_>) -> Result<NewStorage> {
     }
     fields.finish(|| {
         let credentials = PlainCredentials { key: key?, secret: secret? };
-        Some(NewStorage { name: name?, provider: provider?, bucket: bucket?, region: region?, endpoint, credentials })
+        Some(NewStorage {
+            name: name?,
+            provider: provider?,
+            bucket: bucket?,
+            region: region?,
+            endpoint,
+            credentials,
+            options,
+        })
     })
 }
 
@@ -233,6 +255,7 @@ fn read_edit(mut fields: Fields<'_>, reach: &Reach<'_>) -> Result<StorageEdit> {
         endpoint: read_endpoint(&mut fields, reach),
         key: read_credential(&mut fields, "key"),
         secret: read_credential(&mut fields, "secret"),
+        options: storage_options::read(&mut fields),
     };
     if fields.has("provider") {
         fields.fault("provider", "cannot be changed; make another storage");

@@ -4,6 +4,7 @@
 //! a folder, a bin and a line in [`ALL`], from which the local listener, the documentation and the tests take it.
 
 pub mod cronly;
+pub mod zomro;
 
 use axum::Router;
 use holdfast_shared::service::Service;
@@ -35,7 +36,7 @@ pub struct Dialect {
 }
 
 /// All of them.
-pub const ALL: [Dialect; 1] = [cronly::DIALECT];
+pub const ALL: [Dialect; 2] = [cronly::DIALECT, zomro::DIALECT];
 
 impl Dialect {
     /// What there is to document.

@@ -32,7 +32,7 @@ impl HttpError {
     }
 
     /// Adds the headers that the status asks for.
-    pub(super) fn add_headers(&self, response: &mut Response) {
+    pub(crate) fn add_headers(&self, response: &mut Response) {
         let headers = response.headers_mut();
         match self.error.kind {
             ErrorKind::Unauthenticated => {
@@ -49,7 +49,7 @@ impl HttpError {
     }
 
     /// Writes the failure to the log: ours as an error with its causes, a client's for debugging only.
-    pub(super) fn log(&self) {
+    pub(crate) fn log(&self) {
         let status = self.status.as_u16();
         if self.status.is_server_error() {
             tracing::error!(status, error = %self.error.chain(), "request failed");

@@ -128,6 +128,15 @@ pub fn named(name: &str) -> Schema {
 }
 
 impl Schema {
+    /// The same text with at least so many characters.
+    #[must_use]
+    pub fn at_least(mut self, min_chars: usize) -> Self {
+        if let Some(members) = self.0.as_object_mut() {
+            members.insert("minLength".to_owned(), json!(min_chars));
+        }
+        self
+    }
+
     /// The same with words about it.
     #[must_use]
     pub fn described(mut self, words: &str) -> Self {

@@ -127,8 +127,17 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = (&'static str, Sc
 }
 
 fn responses(call: &Call) -> Map<String, Value> {
-    let succeeded =
-        call.answers.iter().map(|(status, content)| (status.as_str().to_owned(), success(call, *status, content)));
+    let mut succeeded: Map<String, Value> = Map::new();
+    for (status, content) in &call.answers {
+        let empty = json!({
+            "description": status.canonical_reason().unwrap_or_default(),
+            "headers": request_id_header(),
+        });
+        let response = succeeded.entry(status.as_str()).or_insert(empty);
+        if let Some((media_type, media)) = success(call, *status, content) {
+            response["content"][media_type] = media;
+        }
+    }
     let failed = failures(call)
         .into_iter()
         .map(|status| (status.as_str().to_owned(), json!({"$ref": "#/components/responses/Failure"})));
@@ -136,24 +145,20 @@ fn responses(call: &Call) -> Map<String, Value> {
     failed.chain(succeeded).collect()
 }
 
-fn success(call: &Call, status: StatusCode, content: &Content) -> Value {
-    let mut response = json!({
-        "description": status.canonical_reason().unwrap_or_default(),
-        "headers": request_id_header(),
-    });
+/// What an answer holds, by its media type.
+fn success(call: &Call, status: StatusCode, content: &Content) -> Option<(&'static str, Value)> {
     match content {
-        Content::Empty => {}
-        Content::Text(media_type) => response["content"] = json!({*media_type: {"schema": {"type": "string"}}}),
+        Content::Empty => None,
+        Content::Text(media_type) => Some((media_type, json!({"schema": {"type": "string"}}))),
         Content::Json(schema) => {
             let mut media = json!({"schema": schema.0});
             let examples = examples::responses(call, status);
             if !examples.is_empty() {
                 media["examples"] = Value::Object(examples);
             }
-            response["content"] = json!({"application/json": media});
+            Some(("application/json", media))
         }
     }
-    response
 }
 
 fn request_id_header() -> Value {

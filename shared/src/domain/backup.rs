@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::account::AccountId;
 use super::backup_summary::BackupSummary;
-use super::object_key::{BackupDirectory, MANIFEST, ObjectKey};
+use super::object_key::{BackupDirectory, MANIFEST, ObjectKey, ReadablePath};
 use super::slot::Tags;
 
 /// How long a claim holds without a heartbeat, seconds.
@@ -225,6 +225,9 @@ pub enum CopyOutcome {
     StorageGone,
 }
 
+/// Stands in the place of a key's fingerprint where a passphrase opens a backup.
+pub const A_PASSPHRASE: &str = "a passphrase";
+
 /// What a successful run proved: written as one with the status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -271,6 +274,9 @@ pub struct Backup {
     pub job: Uuid,
     /// The job's name when it was recorded.
     pub name: String,
+    /// The readable part of its keys, as the job had it then; `None` is its day.
+    #[serde(default)]
+    pub path: Option<ReadablePath>,
     /// Which schedule; `None` for a manual start.
     #[serde(default)]
     pub schedule: Option<u64>,
@@ -316,8 +322,8 @@ pub struct Backup {
     /// What could not be read.
     #[serde(default)]
     pub source_errors: Vec<String>,
-    /// Fingerprints of the public keys that its files are encrypted to: the private half of any opens them. Empty where
-    /// they are stored in the clear.
+    /// Fingerprints of the public keys that its files are encrypted to: the private half of any opens them. Only
+    /// [`A_PASSPHRASE`] where it is one that opens them, and empty where they are stored in the clear.
     #[serde(default)]
     pub encrypted_to: Vec<String>,
     /// Why it failed, or why its last attempt did.
@@ -329,7 +335,7 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Where its attempts put their files: under the UTC day on which it was due or asked for.
+    /// Where its attempts put their files: under its path, or the UTC day on which it was due or asked for.
     pub fn directory(&self) -> BackupDirectory {
         BackupSummary::of(self).directory(&self.account, self.job)
     }
@@ -342,7 +348,8 @@ impl Backup {
 
     /// Whether its record names an object: one of its files in a storage, or what tells of them.
     pub fn names(&self, key: &ObjectKey) -> bool {
-        let tells = key.file_name().as_str() == MANIFEST && key.attempt() == self.attempt;
+        let own = key.attempt() == self.attempt && *key.directory() == self.directory();
+        let tells = key.file_name().as_str() == MANIFEST && own;
         let text = key.to_string();
         self.status.is_stored() && (tells || self.copies.iter().any(|copy| copy.keys.contains(&text)))
     }

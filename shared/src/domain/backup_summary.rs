@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::account::AccountId;
 use super::backup::{Backup, Status};
-use super::object_key::BackupDirectory;
+use super::object_key::{BackupDirectory, Place, ReadablePath};
 use super::slot::Tags;
 
 /// What a job shows of one of its newest backups. Nothing of it changes unless the status does.
@@ -15,6 +15,9 @@ use super::slot::Tags;
 pub struct BackupSummary {
     /// Its id.
     pub id: Uuid,
+    /// The readable part of its keys; `None` is its day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<ReadablePath>,
     /// Which retention classes it counts for.
     pub tags: Tags,
     /// Where it is in its life.
@@ -36,12 +39,13 @@ impl BackupSummary {
     /// A backup in short.
     pub fn of(backup: &Backup) -> Self {
         let Backup { id, tags, status, slot, created_at, started_at, completed_at, .. } = *backup;
-        Self { id, tags, status, slot, created_at, started_at, completed_at }
+        Self { id, path: backup.path.clone(), tags, status, slot, created_at, started_at, completed_at }
     }
 
-    /// Where its attempts put their files: under the UTC day on which it was due or asked for.
+    /// Where its attempts put their files: under its path, or the UTC day on which it was due or asked for.
     pub fn directory(&self, account: &AccountId, job: Uuid) -> BackupDirectory {
-        let date = self.slot.unwrap_or(self.created_at).to_zoned(TimeZone::UTC).date();
-        BackupDirectory { account: account.clone(), job, date, backup: self.id }
+        let day = || Place::Day(self.slot.unwrap_or(self.created_at).to_zoned(TimeZone::UTC).date());
+        let place = self.path.clone().map_or_else(day, Place::Path);
+        BackupDirectory { account: account.clone(), job, place, backup: self.id }
     }
 }

@@ -7,12 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::field::{FieldReader, present};
-use super::sealed::{Sealed, Secret};
+use super::sealed::{MARKS, Sealed, Secret};
 
 /// How long a script may be, bytes.
 pub const MAX_SCRIPT_BYTES: usize = 16 << 10;
-/// What answers show in place of a script; sent back it changes nothing.
-const MARKS: [&str; 2] = ["**set**", "**not set**"];
 
 /// One of a job's two scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,12 +8,16 @@ use uuid::Uuid;
 use super::account::AccountId;
 use super::compression::{Compression, CompressionMethod};
 pub use super::compute::{Compute, Region};
+use super::encryption::{read_keys, read_password, refuse_both};
 use super::field::{FieldReader, UNKNOWN, present};
 use super::hooks::{Hook, Hooks, HooksChange};
 use super::limits::Limits;
+use super::object_key::ReadablePath;
+use super::path_template::PathTemplate;
 use super::recipe::{Reached, Recipe, RecipeDefinition, RecipeDraft};
 use super::retention::{MAX_KEPT, ManualRetention};
 use super::schedule::{Schedule, ScheduleInput, ScheduleStatus};
+use super::sealed::{Sealed, Secret};
 use crate::error::FieldErrors;
 
 const MAX_NAME_CHARS: usize = 255;
@@ -22,8 +26,6 @@ const MAX_STORAGES: usize = 5;
 /// How many schedules a job can have: all of them change in one transaction.
 const MAX_SCHEDULES: usize = 10;
 const MAX_PRIORITY: u64 = 100;
-/// How many public keys a job can encrypt to: each adds a stanza to every file.
-const MAX_ENCRYPTION_KEYS: usize = 10;
 
 /// One storage of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +61,12 @@ pub struct Job {
     /// Which public keys its backups are encrypted to, any of which opens them; none leaves them in the clear.
     #[serde(default, rename = "encryption_key_id", deserialize_with = "one_or_several")]
     pub encryption_key_ids: Vec<u64>,
+    /// The passphrase that its backups are encrypted with; never together with keys.
+    #[serde(default)]
+    pub encryption_password: Option<Sealed>,
+    /// What the readable part of its backups' keys says; `None` is their day.
+    #[serde(default)]
+    pub path_template: Option<PathTemplate>,
     /// Which jump host leads to where the dump runs; `None` goes straight.
     #[serde(default)]
     pub proxy_id: Option<u64>,
@@ -107,6 +115,11 @@ impl Job {
     /// How its backups are compressed.
     pub fn compressed(&self) -> Compression {
         Compression::new(self.compression, self.recipe.compression_level())
+    }
+
+    /// The readable part of the keys of a backup that was due, or asked for, at `due`.
+    pub fn readable_path(&self, due: Timestamp) -> Option<ReadablePath> {
+        self.path_template.as_ref().and_then(|template| template.render(&self.name, self.recipe.slug(), due))
     }
 
     /// One of its schedules, if that fires: neither the job nor the schedule is paused.
@@ -161,6 +174,12 @@ pub struct JobInput {
     pub encryption_key_ids: Option<Value>,
     /// Says that a list of one key is meant: whoever loses its private half loses the backups.
     pub accept_key_loss: Option<Value>,
+    /// The passphrase to encrypt with; `null` takes it away.
+    #[serde(deserialize_with = "given")]
+    pub encryption_password: Option<Value>,
+    /// The readable part of keys, see [`PathTemplate`]; `null` takes it away.
+    #[serde(deserialize_with = "given")]
+    pub path_template: Option<Value>,
     /// The jump host to go through; `null` takes it away.
     #[serde(deserialize_with = "given")]
     pub proxy_id: Option<Value>,
@@ -204,6 +223,10 @@ pub struct JobChange {
     pub compression: Option<CompressionMethod>,
     /// Which public keys backups are encrypted to, each with the field that names it; may be none.
     pub encryption_keys: Option<Vec<(String, u64)>>,
+    /// The passphrase that backups are encrypted with, in the open; `Some(None)` is none.
+    pub encryption_password: Option<Option<Secret>>,
+    /// What the readable part of keys says; `Some(None)` is the day.
+    pub path_template: Option<Option<PathTemplate>>,
     /// Which jump host leads to where the dump runs; `Some(None)` is none.
     pub proxy_id: Option<Option<u64>>,
     /// What a worker would connect to by itself because of this change, by field: somebody has to let it. What a server
@@ -267,7 +290,11 @@ impl JobInput {
         let storages = self.storages(&mut fields);
         let schedules = self.schedules(&mut fields, before.map_or(&[], |job| &job.schedules));
         let compression = self.compression(&mut fields, before, recipe.as_ref());
-        let encryption_keys = self.encryption_keys(&mut fields);
+        let [one, several] = [&self.encryption_key_id, &self.encryption_key_ids].map(Option::as_ref);
+        let encryption_keys = read_keys(&mut fields, one, several, self.accept_key_loss.as_ref());
+        let encryption_password = read_password(&mut fields, self.encryption_password.as_ref());
+        refuse_both(&mut fields, encryption_keys.as_deref(), encryption_password.as_ref(), before);
+        let path_template = PathTemplate::read(&mut fields, self.path_template.as_ref());
         let proxy_id = link(&mut fields, "proxy_id", self.proxy_id.as_ref());
         let goes_through = proxy_id.unwrap_or_else(|| before.and_then(|job| job.proxy_id)).is_some();
         let goes_straight = !goes_through && runs_on.is_some_and(Compute::is_serverless);
@@ -291,6 +318,8 @@ impl JobInput {
             schedules,
             compression,
             encryption_keys,
+            encryption_password,
+            path_template,
             proxy_id,
             reached,
             manual_retention,
@@ -324,39 +353,6 @@ impl JobInput {
             return fields.refuse("config.compression_level", message);
         }
         given
-    }
-
-    fn encryption_keys(&self, fields: &mut FieldReader) -> Option<Vec<(String, u64)>> {
-        let accepted = fields.flag("accept_key_loss", self.accept_key_loss.as_ref()).unwrap_or(false);
-        let one = link(fields, "encryption_key_id", self.encryption_key_id.as_ref());
-        let Some(several) = &self.encryption_key_ids else {
-            return one.map(|id| id.map(|id| ("encryption_key_id".to_owned(), id)).into_iter().collect());
-        };
-        if several.is_null() {
-            return Some(Vec::new());
-        }
-        let entries = fields.list("encryption_key_ids", Some(several), MAX_ENCRYPTION_KEYS)?;
-        let mut keys: Vec<(String, u64)> = Vec::with_capacity(entries.len());
-        for (index, entry) in entries.iter().enumerate() {
-            let field = format!("encryption_key_ids.{index}");
-            if present(Some(entry)).is_none() {
-                fields.refuse::<()>(&field, "is required");
-            }
-            let Some(id) = fields.id(&field, Some(entry)) else { continue };
-            if keys.iter().any(|(_, earlier)| *earlier == id) {
-                fields.refuse::<()>(&field, "stands there twice");
-            }
-            keys.push((field, id));
-        }
-        if one.flatten().is_some_and(|one| !keys.iter().any(|(_, id)| *id == one)) {
-            fields.refuse::<()>("encryption_key_id", "is not among encryption_key_ids; send one of the two");
-        }
-        if entries.len() == 1 && !accepted {
-            let message = "is required to encrypt to one key alone: whoever loses its private half loses the backups. \
-                           Name another key, or send true";
-            fields.refuse::<()>("accept_key_loss", message);
-        }
-        Some(keys)
     }
 
     /// Whether it can change what is connected to.
@@ -449,7 +445,7 @@ fn storage(fields: &mut FieldReader, index: usize, entry: &Value) -> Option<JobS
 }
 
 /// The id of what a job can do without: `null` takes it away.
-fn link(fields: &mut FieldReader, field: &str, value: Option<&Value>) -> Option<Option<u64>> {
+pub(super) fn link(fields: &mut FieldReader, field: &str, value: Option<&Value>) -> Option<Option<u64>> {
     match value {
         Some(Value::Null) => Some(None),
         value => fields.id(field, value).map(Some),
@@ -563,6 +559,27 @@ mod tests {
             "schedules": [{"order": "1", "timezone": "UTC", "retention_daily": "7"}],
         }));
         assert_eq!(change.read_new(), input(example()).read_new());
+    }
+
+    #[test]
+    fn a_passphrase_stands_alone() {
+        let both = json!({"encryption_key_id": 1, "encryption_password": "12345678"});
+        let told_of = |before: &Job, body: Value| -> Vec<String> {
+            told(&input(body).read_change(before)).into_iter().map(str::to_owned).collect()
+        };
+        let plain = job();
+        assert_eq!(told_of(&plain, both.clone()), ["encryption_password"]);
+        let keyed = Job { encryption_key_ids: vec![1], ..plain.clone() };
+        assert_eq!(told_of(&keyed, json!({"encryption_password": "12345678"})), ["encryption_password"]);
+        let change = json!({"encryption_password": "12345678", "encryption_key_ids": null});
+        assert_eq!(told_of(&keyed, change), [""; 0]);
+        let known = Job { encryption_password: Some(Sealed("sealed".into())), ..plain };
+        assert_eq!(told_of(&known, json!({"encryption_key_id": 1})), ["encryption_key_id"]);
+        assert_eq!(told_of(&known, json!({"encryption_key_ids": [1, 2]})), ["encryption_key_ids"]);
+        assert_eq!(told_of(&known, json!({"encryption_key_id": 1, "encryption_password": null})), [""; 0]);
+        assert_eq!(told_of(&known, json!({"name": "other"})), [""; 0]);
+        let change = input(both).read_new();
+        assert!(told(&change).contains(&"encryption_password"));
     }
 
     #[test]
@@ -708,6 +725,8 @@ mod tests {
             schedules: schedules.collect(),
             compression: CompressionMethod::default(),
             encryption_key_ids: Vec::new(),
+            encryption_password: None,
+            path_template: None,
             proxy_id: None,
             manual_retention: ManualRetention { keep_last: 3, days: 0 },
             limits: Limits::default(),

@@ -77,6 +77,15 @@ pub enum Task {
         /// Which check.
         check: Uuid,
     },
+    /// Tell what a job would take.
+    Preview {
+        /// Whose job.
+        account: AccountId,
+        /// Which job.
+        job: Uuid,
+        /// Which preview.
+        preview: Uuid,
+    },
     /// Delete what failed attempts of a backup left in its storages.
     SweepBackup {
         /// Whose job.

@@ -1,6 +1,7 @@
 //! Object key: where a backup's files lie in a storage. Nothing else spells or reads keys.
 //!
-//! `holdfast/{account}/{job}/{yyyy}/{mm}/{dd}/{backup}/{attempt}/{file}`
+//! `holdfast/{account}/{job}/{yyyy}/{mm}/{dd}/{backup}/{attempt}/{file}`, or, where a job has a path template,
+//! `holdfast/{account}/{path…}/{job}/{backup}/{attempt}/{file}`
 //!
 //! Every piece is ours or checked, so a key needs no escaping anywhere. The attempt is in it so that a worker that lost
 //! its lease cannot overwrite its successor's objects; every prefix ends in `/`, so that sweeping one never touches
@@ -29,9 +30,51 @@ pub fn prefix_of_account(account: &AccountId) -> String {
     format!("{ROOT}/{account}/")
 }
 
-/// The prefix below which everything of a job lies.
-pub fn prefix_of_job(account: &AccountId, job: Uuid) -> String {
-    format!("{ROOT}/{account}/{}/", job.hyphenated())
+/// How long the readable part of a key may be, in characters.
+pub const MAX_READABLE_CHARS: usize = 120;
+
+/// The readable part of a key: one or more folders of `A–Z a–z 0–9 . _ -`, each beginning with a letter or digit, at most
+/// 120 characters. Nothing depends on it but people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ReadablePath(String);
+
+impl ReadablePath {
+    /// Takes a path that keeps to the rule.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        let fits = text.len() <= MAX_READABLE_CHARS && text.split('/').all(|folder| FileName::new(folder).is_some());
+        fits.then_some(Self(text))
+    }
+}
+
+impl fmt::Display for ReadablePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ReadablePath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(text).ok_or_else(|| "a readable path has folders of letters, digits, `.`, `_` and `-`".into())
+    }
+}
+
+impl From<ReadablePath> for String {
+    fn from(path: ReadablePath) -> Self {
+        path.0
+    }
+}
+
+/// Below what in its account a backup lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// The UTC day on which the backup was due or asked for, below its job.
+    Day(Date),
+    /// What its job's path template made.
+    Path(ReadablePath),
 }
 
 /// Where all attempts of one backup put their files. Displays as the directory, without a slash at its end.
@@ -41,8 +84,8 @@ pub struct BackupDirectory {
     pub account: AccountId,
     /// The job that it is a backup of.
     pub job: Uuid,
-    /// The UTC day on which the backup was due or asked for.
-    pub date: Date,
+    /// Below what it lies.
+    pub place: Place,
     /// The backup.
     pub backup: Uuid,
 }
@@ -66,10 +109,30 @@ impl BackupDirectory {
 
 impl fmt::Display for BackupDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { account, job, date, backup } = self;
-        let (year, month, day) = (date.year(), date.month(), date.day());
-        write!(f, "{ROOT}/{account}/{}/{year:04}/{month:02}/{day:02}/{}", job.hyphenated(), backup.hyphenated())
+        let Self { account, job, place, backup } = self;
+        let (job, backup) = (job.hyphenated(), backup.hyphenated());
+        match place {
+            Place::Day(date) => {
+                let (year, month, day) = (date.year(), date.month(), date.day());
+                write!(f, "{ROOT}/{account}/{job}/{year:04}/{month:02}/{day:02}/{backup}")
+            }
+            Place::Path(path) => write!(f, "{ROOT}/{account}/{path}/{job}/{backup}"),
+        }
     }
+}
+
+/// Job, place and backup of what stands between an account and an attempt below a day. Where a day has its number, a path
+/// has its job, which is no number: no text can be read as both.
+fn below_day(middle: &[&str]) -> Option<(Uuid, Place, Uuid)> {
+    let [job, year, month, day, backup] = middle else { return None };
+    let date = Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()?;
+    Some((job.parse().ok()?, Place::Day(date), backup.parse().ok()?))
+}
+
+/// The same below a path.
+fn below_path(middle: &[&str]) -> Option<(Uuid, Place, Uuid)> {
+    let [path @ .., job, backup] = middle else { return None };
+    Some((job.parse().ok()?, Place::Path(ReadablePath::new(path.join("/"))?), backup.parse().ok()?))
 }
 
 /// The key of one object. Two keys are equal exactly when their texts are.
@@ -85,14 +148,10 @@ impl ObjectKey {
     /// Reads a key that Display wrote; `None` for every other text, also for one that merely looks alike.
     pub fn parse(text: &str) -> Option<Self> {
         let segments: Vec<&str> = text.split('/').collect();
-        let [ROOT, account, job, year, month, day, backup, attempt, file] = segments[..] else { return None };
-        let directory = BackupDirectory {
-            account: AccountId::parse(account)?,
-            job: job.parse().ok()?,
-            date: Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()?,
-            backup: backup.parse().ok()?,
-        };
-        let key = directory.object(attempt.parse().ok()?, FileName::new(file)?);
+        let [ROOT, account, middle @ .., attempt, file] = &segments[..] else { return None };
+        let (job, place, backup) = below_day(middle).or_else(|| below_path(middle))?;
+        let directory = BackupDirectory { account: AccountId::parse(account)?, job, place, backup };
+        let key = directory.object(attempt.parse().ok()?, FileName::new(*file)?);
         // Only one spelling of each piece is ours: not `+1` for `0001`, no uppercase UUID.
         (key.to_string() == text).then_some(key)
     }
@@ -221,7 +280,7 @@ mod tests {
         BackupDirectory {
             account: AccountId::parse("acme").unwrap(),
             job: Uuid::from_u128(1),
-            date: Date::constant(2026, 3, 9),
+            place: Place::Day(Date::constant(2026, 3, 9)),
             backup: Uuid::from_u128(2),
         }
     }
@@ -235,8 +294,26 @@ mod tests {
         assert_eq!(key.directory().to_string(), folder);
         assert_eq!(directory().prefix_of_backup(), format!("{folder}/"));
         assert_eq!(directory().prefix_of_attempt(3), format!("{folder}/0003/"));
-        assert!(folder.starts_with(&prefix_of_job(&directory().account, directory().job)));
         assert!(folder.starts_with(&prefix_of_account(&directory().account)));
+    }
+
+    #[test]
+    fn a_readable_path_stands_before_what_makes_the_key() {
+        let path = ReadablePath::new("shop/2026-03").unwrap();
+        let named = BackupDirectory { place: Place::Path(path), ..directory() };
+        let key = named.object(3, FileName::new("file-backups.tar.zst").unwrap());
+        let ids = "00000000-0000-0000-0000-000000000001/00000000-0000-0000-0000-000000000002";
+        assert_eq!(key.to_string(), format!("holdfast/acme/shop/2026-03/{ids}/0003/file-backups.tar.zst"));
+        assert_eq!(ObjectKey::parse(&key.to_string()), Some(key));
+        for path in ["", "/", "a/", "/a", "a//b", ".", "..", "a/../b", ".a", "a b", "a%2f", "ä", &"a".repeat(121)] {
+            assert!(ReadablePath::new(path).is_none(), "{path:?}");
+        }
+        // What looks like the other kind of key is that kind, and no path.
+        let ids = "00000000-0000-0000-0000-000000000001";
+        let dated = ObjectKey::parse(&format!("holdfast/acme/{ids}/2026/03/09/{ids}/0001/a.tar")).unwrap();
+        assert!(matches!(dated.directory().place, Place::Day(_)));
+        let named = ObjectKey::parse(&format!("holdfast/acme/2026/03/09/{ids}/{ids}/0001/a.tar")).unwrap();
+        assert!(matches!(named.directory().place, Place::Path(_)));
     }
 
     #[test]
@@ -273,18 +350,26 @@ mod tests {
         }
     }
 
+    fn any_place() -> impl Strategy<Value = Place> {
+        let day = (1970_i16..=9999, 1_i8..=12, 1_i8..=28).prop_map(|(y, m, d)| Place::Day(Date::new(y, m, d).unwrap()));
+        let folder = prop_oneof!["[A-Za-z0-9][A-Za-z0-9._-]{0,12}", "[0-9]{2,4}", Just(Uuid::nil().to_string())];
+        let path = proptest::collection::vec(folder, 1..=3);
+        let path = path.prop_map(|folders| Place::Path(ReadablePath::new(folders.join("/")).unwrap()));
+        prop_oneof![day, path]
+    }
+
     prop_compose! {
         fn any_key()(
             account in "[a-z0-9]{1,32}",
             (job, backup) in (any::<u128>(), any::<u128>()),
-            (year, month, day) in (1970_i16..=9999, 1_i8..=12, 1_i8..=28),
+            place in any_place(),
             attempt in any::<u32>(),
             file in "[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
         ) -> ObjectKey {
             BackupDirectory {
                 account: AccountId::parse(&account).unwrap(),
                 job: Uuid::from_u128(job),
-                date: Date::new(year, month, day).unwrap(),
+                place,
                 backup: Uuid::from_u128(backup),
             }
             .object(attempt, FileName::new(file).unwrap())

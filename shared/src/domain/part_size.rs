@@ -24,6 +24,50 @@ pub fn part_size_bytes(part_number: u32) -> usize {
     FIRST_PART_BYTES << larger.div_ceil(PARTS_PER_SIZE)
 }
 
+/// The least size of equal parts, in bytes: 10,000 of them hold 156 GiB, and a run holds two.
+const LEAST_EQUAL_BYTES: u64 = 16 << 20;
+/// The largest size of equal parts, in bytes: 10,000 of them hold what S3 takes at most.
+const MOST_EQUAL_BYTES: u64 = 525 << 20;
+/// Sizes of equal parts are whole multiples of so many bytes.
+const EQUAL_STEP_BYTES: u64 = 1 << 20;
+
+/// How large the parts of an upload are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartSizes {
+    /// As [`part_size_bytes`] says: any length fits.
+    Growing,
+    /// All of so many bytes but the last one, as some stores want it.
+    Equal(usize),
+}
+
+impl PartSizes {
+    /// Equal parts for a stream of a length that nobody knows: four times as much as the last one stored fits, and each
+    /// further attempt doubles that.
+    pub fn equal_for_stream(last_stored_bytes: Option<u64>, attempt: u32) -> Self {
+        let wanted = last_stored_bytes.unwrap_or(0).saturating_mul(4).div_ceil(u64::from(MAX_PARTS));
+        let doublings = attempt.saturating_sub(1).min(5);
+        Self::equal(wanted.max(LEAST_EQUAL_BYTES).saturating_mul(1 << doublings))
+    }
+
+    /// Equal parts for so many bytes.
+    pub fn equal_for(bytes: u64) -> Self {
+        Self::equal(bytes.div_ceil(u64::from(MAX_PARTS)).max(FIRST_PART_BYTES as u64))
+    }
+
+    fn equal(bytes: u64) -> Self {
+        let bytes = bytes.next_multiple_of(EQUAL_STEP_BYTES).min(MOST_EQUAL_BYTES);
+        Self::Equal(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// The size in bytes of part `part_number`, which counts from 1.
+    pub fn bytes(self, part_number: u32) -> usize {
+        match self {
+            Self::Growing => part_size_bytes(part_number),
+            Self::Equal(bytes) => bytes,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +92,19 @@ mod tests {
     fn numbers_that_s3_does_not_take_stay_within_the_table() {
         assert_eq!(part_size_bytes(0), part_size_bytes(1));
         assert_eq!(part_size_bytes(u32::MAX), part_size_bytes(MAX_PARTS));
+    }
+
+    #[test]
+    fn equal_parts_hold_what_is_to_be_expected() {
+        let mib = |sizes: PartSizes| [1, 2, 10_000].map(|number| sizes.bytes(number) >> 20);
+        assert_eq!(mib(PartSizes::equal_for_stream(None, 1)), [16; 3]);
+        assert_eq!(mib(PartSizes::equal_for_stream(Some(1 << 30), 3)), [64; 3]);
+        // 1 TiB the last time: four of them fit.
+        let sizes = PartSizes::equal_for_stream(Some(1 << 40), 1);
+        assert!(sizes.bytes(1) as u64 * 10_000 >= 4 << 40);
+        assert_eq!(PartSizes::equal_for_stream(Some(u64::MAX), u32::MAX).bytes(1), 525 << 20);
+        assert!(PartSizes::equal_for(5 << 40).bytes(1) as u64 * 10_000 >= 5 << 40);
+        assert_eq!(PartSizes::equal_for(1), PartSizes::Equal(FIRST_PART_BYTES));
+        assert_eq!(PartSizes::Growing.bytes(4_601), part_size_bytes(4_601));
     }
 }

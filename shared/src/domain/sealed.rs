@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What answers show in place of a secret; sent back it changes nothing.
+pub(super) const MARKS: [&str; 2] = ["**set**", "**not set**"];
+
 /// Ciphertext of a secret, base64. Debug prints nothing of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

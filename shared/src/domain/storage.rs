@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 use super::sealed::{Sealed, Secret};
+use super::storage_options::{StorageOptions, StorageOptionsEdit};
 
 /// Who runs the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +82,8 @@ impl Provider {
             Self::Wasabi => Some(format!("https://s3.{region}.wasabisys.com")),
             // <https://www.backblaze.com/docs/cloud-storage-call-the-s3-compatible-api>
             Self::B2 => Some(format!("https://s3.{region}.backblazeb2.com")),
-            // <https://docs.filebase.com/api-documentation/s3-compatible-api>
-            Self::Filebase => Some("https://s3.filebase.com".to_owned()),
+            // <https://filebase.com/docs/s3-api/overview>
+            Self::Filebase => Some("https://s3.filebase.io".to_owned()),
             // <https://www.scaleway.com/en/docs/object-storage/concepts/#endpoint>
             Self::Scaleway => Some(format!("https://s3.{region}.scw.cloud")),
             // <https://community.exoscale.com/product/storage/object-storage/>
@@ -124,6 +125,9 @@ pub struct Storage {
     /// `None` for the installation's own bucket.
     #[serde(default)]
     pub credentials: Option<StorageCredentials>,
+    /// How it is asked to keep what is written to it.
+    #[serde(default)]
+    pub options: StorageOptions,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its owner last changed it.
@@ -139,6 +143,13 @@ impl Storage {
     /// Where S3 calls go; `None` where the SDK knows.
     pub fn endpoint_url(&self) -> Option<String> {
         self.endpoint.clone().or_else(|| self.provider.endpoint(&self.region))
+    }
+
+    /// Whether all parts of an upload but the last must have one size, as at Cloudflare R2
+    /// (<https://developers.cloudflare.com/r2/objects/multipart-objects/>).
+    pub fn needs_equal_parts(&self) -> bool {
+        let url = self.endpoint.as_deref().and_then(|endpoint| url::Url::parse(endpoint).ok());
+        url.and_then(|url| url.host_str().map(|host| host.ends_with(".r2.cloudflarestorage.com"))).unwrap_or(false)
     }
 }
 
@@ -166,6 +177,8 @@ pub struct NewStorage {
     pub endpoint: Option<String>,
     /// What signs requests.
     pub credentials: PlainCredentials,
+    /// How it is asked to keep what is written to it.
+    pub options: StorageOptionsEdit,
 }
 
 /// What its owner changes of a storage; `None` leaves a part as it is.
@@ -183,6 +196,8 @@ pub struct StorageEdit {
     pub key: Option<Secret>,
     /// Secret access key.
     pub secret: Option<Secret>,
+    /// How it is asked to keep what is written to it.
+    pub options: StorageOptionsEdit,
 }
 
 impl StorageEdit {
@@ -252,9 +267,38 @@ mod tests {
 
     #[test]
     fn regions_tell_endpoints() {
-        assert_eq!(Provider::Digitalocean.endpoint("fra1").unwrap(), "https://fra1.digitaloceanspaces.com");
-        assert_eq!(Provider::Exoscale.endpoint("ch-gva-2").unwrap(), "https://sos-ch-gva-2.exo.io");
-        assert_eq!(Provider::Aws.endpoint("eu-west-1"), None);
+        let cases = [
+            (Provider::Digitalocean, "fra1", Some("https://fra1.digitaloceanspaces.com")),
+            (Provider::Aws, "eu-west-1", None),
+            (Provider::Wasabi, "eu-central-2", Some("https://s3.eu-central-2.wasabisys.com")),
+            (Provider::B2, "eu-central-003", Some("https://s3.eu-central-003.backblazeb2.com")),
+            (Provider::Filebase, "us-east-1", Some("https://s3.filebase.io")),
+            (Provider::Upcloud, "us-east-1", None),
+            (Provider::Scaleway, "nl-ams", Some("https://s3.nl-ams.scw.cloud")),
+            (Provider::Exoscale, "ch-gva-2", Some("https://sos-ch-gva-2.exo.io")),
+            (Provider::Custom, "us-east-1", None),
+        ];
+        assert_eq!(cases.map(|(provider, ..)| provider.as_str()).as_slice().len(), NAMED.len());
+        for (provider, region, expected) in cases {
+            assert_eq!(provider.endpoint(region).as_deref(), expected, "{provider:?}");
+            // Where neither we nor the SDK know it, the owner has to.
+            assert_eq!(provider.needs_endpoint(), expected.is_none() && provider != Provider::Aws, "{provider:?}");
+        }
+    }
+
+    #[test]
+    fn r2_wants_equal_parts() {
+        let storage = |endpoint: &str| -> Storage {
+            let at = "2026-01-01T00:00:00Z";
+            serde_json::from_value(serde_json::json!({
+                "id": 1, "name": "n", "provider": "custom", "bucket": "abc", "region": "auto", "endpoint": endpoint,
+                "created_at": at, "updated_at": at, "revision": 1,
+            }))
+            .unwrap()
+        };
+        assert!(storage("https://0123.r2.cloudflarestorage.com").needs_equal_parts());
+        assert!(storage("https://0123.eu.r2.cloudflarestorage.com").needs_equal_parts());
+        assert!(!storage("https://r2.cloudflarestorage.com.example").needs_equal_parts());
     }
 
     #[test]

@@ -67,6 +67,8 @@ impl Service {
             schedules: self.numbered(account, change.schedules.unwrap_or_default()).await?,
             compression: change.compression.unwrap_or_default(),
             encryption_key_ids: change.encryption_keys.unwrap_or_default().into_iter().map(|(_, id)| id).collect(),
+            encryption_password: self.sealed_password(account, id, change.encryption_password.as_ref(), None)?,
+            path_template: change.path_template.flatten(),
             proxy_id: change.proxy_id.flatten(),
             manual_retention: change.manual_retention.unwrap_or_default(),
             limits: change.limits.unwrap_or_default(),
@@ -102,6 +104,7 @@ impl Service {
                 number: self.aws.table.next_number(account, Noun::Job).await?,
                 recipe: self.resealed_recipe(account, seen.recipe.clone(), id, copy)?,
                 hooks: self.resealed_hooks(account, &seen.hooks, id, copy)?,
+                encryption_password: self.resealed_password(account, seen.encryption_password.as_ref(), id, copy)?,
                 name: name.clone().unwrap_or_else(|| seen.name_of_copy()),
                 schedules: self.numbered(account, schedules).await?,
                 paused_at: Some(now),
@@ -142,6 +145,12 @@ impl Service {
         self.job(account, id.ok_or_else(|| Error::not_found("job"))?).await
     }
 
+    /// The job that has that schedule.
+    pub async fn job_of_schedule(&self, account: &AccountId, schedule: u64) -> Result<Job> {
+        let id = self.aws.table.job_of_schedule(account, schedule).await?;
+        self.job(account, id.ok_or_else(|| Error::not_found("schedule"))?).await
+    }
+
     /// Changes what the input names. Fails with all offending fields at once.
     pub async fn update_job(
         &self,
@@ -165,6 +174,7 @@ impl Service {
                 Some(recipe) => self.sealed_recipe(account, id, recipe)?,
                 None => seen.recipe.clone(),
             };
+            let (password, seen_password) = (change.encryption_password, seen.encryption_password.clone());
             let next = Job {
                 name: change.name.unwrap_or_else(|| seen.name.clone()),
                 recipe,
@@ -173,6 +183,8 @@ impl Service {
                 schedules,
                 compression: change.compression.unwrap_or(seen.compression),
                 encryption_key_ids: encryption_keys.unwrap_or_else(|| seen.encryption_key_ids.clone()),
+                encryption_password: self.sealed_password(account, id, password.as_ref(), seen_password)?,
+                path_template: change.path_template.unwrap_or_else(|| seen.path_template.clone()),
                 proxy_id: change.proxy_id.unwrap_or(seen.proxy_id),
                 manual_retention: change.manual_retention.unwrap_or(seen.manual_retention),
                 limits: change.limits.unwrap_or(seen.limits),
@@ -249,9 +261,10 @@ impl Service {
         order: Order,
         window: &Window,
     ) -> Result<Listing<JobDetail>> {
-        let servers = match &filter.host {
-            Some(host) => Some(self.servers_with_host(account, host).await?),
-            None => None,
+        let servers = match (filter.server, &filter.host) {
+            (Some(server), _) => Some(vec![server]),
+            (None, Some(host)) => Some(self.servers_with_host(account, host).await?),
+            (None, None) => None,
         };
         let table = &self.aws.table;
         let page = table.filter_jobs(account, servers.as_deref(), filter.modified_since, order, window).await?;

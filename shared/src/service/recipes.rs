@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use uuid::Uuid;
 
 use super::Service;
+use super::encryption_passwords::renew_password;
 use super::hooks::renew_hooks;
 use super::resealing::{Renewal, Sealing};
 use crate::aws::table::{Condition, DeletedJob, Update, keys};
@@ -49,10 +50,12 @@ impl Sealing for Job {
         let Ok(recipe) = self.recipe.clone().resealed(renewed);
         self.recipe = recipe;
         renew_hooks(self, renewal);
+        renew_password(self, renewal);
     }
 
     fn rewrite(&self, account: &AccountId, seen: &Self) -> Update {
         let update = Update::of(keys::job(account, self.id)).set("recipe", &self.recipe).set("hooks", &self.hooks);
+        let update = update.set("encryption_password", &self.encryption_password);
         update.only_if(Condition::equals("revision", seen.revision))
     }
 }

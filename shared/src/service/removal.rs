@@ -11,7 +11,7 @@ use super::Service;
 use super::conflict::{TRIES, contended, pause};
 use crate::aws::table::{Cursor, DeletedJob, Due, Fence, Order, Page, Purge, SortBy, Written};
 use crate::domain::account::AccountId;
-use crate::domain::backup::{Backup, Status};
+use crate::domain::backup::{Backup, Copy, Status};
 use crate::domain::message::Task;
 use crate::domain::object_key::ObjectKey;
 use crate::error::{Error, Result};
@@ -21,6 +21,10 @@ use crate::error::{Error, Result};
 const SLOT_REMEMBERED_DAYS: i64 = 15;
 /// How soon a deletion that nothing is heard of is asked for again, minutes.
 const ASK_AGAIN_MINS: i64 = 10;
+/// How soon one that an object lock refused is tried again, hours: locks last days.
+const LOCKED_HOURS: i64 = 24;
+/// What a copy tells while a lock keeps it.
+const KEPT_BY_LOCK: &str = "an object lock keeps it; it goes once the lock has ended";
 
 /// What there is still to do for a deleted job.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,6 +187,39 @@ impl Service {
         }
         let (account, job) = (backup.account.clone(), backup.job);
         self.send_or_warn(Task::DeleteBackup { account, job, backup: backup.id }, 0).await;
+    }
+
+    /// Notes in an expired backup which of its copies an object lock keeps. Harmless to repeat.
+    pub async fn note_locked(&self, backup: &Backup, storages: &[u64]) -> Result<()> {
+        let noted = backup.copies.iter().cloned().map(|copy| match storages.contains(&copy.storage_id) {
+            true => Copy { error: Some(KEPT_BY_LOCK.to_owned()), ..copy },
+            false => copy,
+        });
+        let next = Backup { copies: noted.collect(), ..backup.clone() };
+        if next != *backup {
+            // Whoever changed it meanwhile finds the lock as well.
+            let _ = self.aws.table.save_backup(&next, Fence::Seen(backup), Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the deletion of a backup that an object lock keeps tried again after a day.
+    pub async fn rest_deletion(&self, backup: &Backup) -> Result<()> {
+        self.aws.table.postpone(backup, Due::Deletion, self.after_a_lock()).await.map(drop)
+    }
+
+    /// The same for all backups of a job.
+    pub async fn rest_purge(&self, purge: &Purge) -> Result<()> {
+        self.aws.table.postpone_purge(purge, self.after_a_lock()).await.map(drop)
+    }
+
+    /// The same for a deleted job.
+    pub async fn rest_deleted_job(&self, deleted: &DeletedJob) -> Result<()> {
+        self.aws.table.postpone_deleted_job(deleted, self.after_a_lock()).await
+    }
+
+    fn after_a_lock(&self) -> Timestamp {
+        self.clock.now() + SignedDuration::from_hours(LOCKED_HOURS)
     }
 
     fn ask_again_at(&self) -> Timestamp {

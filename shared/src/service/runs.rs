@@ -118,6 +118,7 @@ impl Service {
             id: Slot::new(schedule.id, slot).backup_id(job.id),
             schedule: Some(schedule.id),
             slot: Some(slot),
+            path: job.readable_path(slot),
             tags: Tags::of_slot(schedule, slot),
             ..self.new_backup(job).await?
         })
@@ -125,12 +126,14 @@ impl Service {
 
     /// A pending backup of a job with a random id, not recorded yet.
     pub(super) async fn new_backup(&self, job: &Job) -> Result<Backup> {
+        let now = self.clock.now();
         Ok(Backup {
             id: Uuid::new_v4(),
             number: self.aws.table.next_number(&job.account, Noun::Backup).await?,
             account: job.account.clone(),
             job: job.id,
             name: job.name.clone(),
+            path: job.readable_path(now),
             schedule: None,
             slot: None,
             tags: Tags::default(),
@@ -141,7 +144,7 @@ impl Service {
             retry_at: None,
             cancel_requested: false,
             deletion_requested_at: None,
-            created_at: self.clock.now(),
+            created_at: now,
             started_at: None,
             completed_at: None,
             files: Vec::new(),

@@ -11,12 +11,16 @@ use crate::domain::host::Host;
 use crate::domain::revision::Expected;
 use crate::domain::sealed::Secret;
 use crate::domain::storage::{NewStorage, PlainCredentials, Provider, Storage, StorageCredentials, StorageEdit};
+use crate::domain::storage_options::StorageOptions;
 use crate::error::{Error, FieldErrors, Result};
 use crate::guard::Refused;
 
 impl Service {
     /// Records a storage. Nothing is written to it yet.
     pub async fn create_storage(&self, account: &AccountId, new: NewStorage) -> Result<Storage> {
+        let mut faults = FieldErrors::default();
+        let options = new.options.apply(&StorageOptions::default(), &mut faults);
+        let options = faults.check(options)?;
         let id = self.aws.table.next_number(account, Noun::Storage).await?;
         let credentials = StorageCredentials {
             key: self.sealer.seal(account, &key_name(id), &new.credentials.key)?,
@@ -33,6 +37,7 @@ impl Service {
                 region: new.region,
                 endpoint: new.endpoint,
                 credentials: Some(credentials),
+                options,
                 created_at: now,
                 updated_at: now,
                 revision: 1,
@@ -55,6 +60,7 @@ impl Service {
                 region: self.config.region.clone(),
                 endpoint: None,
                 credentials: None,
+                options: StorageOptions::default(),
                 created_at: now,
                 updated_at: now,
                 revision: 1,
@@ -101,9 +107,9 @@ impl Service {
         for _ in 0..conflict::TRIES {
             let seen = self.storage(account, id).await?;
             expected.check(seen.revision)?;
-            check_edit(&seen, &edit)?;
+            let options = check_edit(&seen, &edit)?;
             let moves = edit.moves(&seen);
-            let next = self.edited(account, &seen, &edit)?;
+            let next = Storage { options, ..self.edited(account, &seen, &edit)? };
             if self.aws.table.update_storage(account, &seen, &next, moves).await?.is_yes() {
                 return Ok(next);
             }
@@ -168,19 +174,20 @@ impl Service {
         Ok(Storage { check: Some(check), ..self.storage(account, id).await? })
     }
 
-    /// A storage's bucket, ready to be worked with.
+    /// A storage's bucket, ready to be worked with; what is written to it is kept as the storage's options say, from now on.
     pub fn objects(&self, account: &AccountId, storage: &Storage) -> Result<Objects> {
         let open = self.open_credentials(account, storage)?;
         let credentials = open.as_ref().map(|open| (&open.key, &open.secret));
         let endpoint = storage.endpoint_url();
-        Ok(Objects::new(
+        let objects = Objects::new(
             &self.aws.sdk,
             &self.aws.outside,
             &storage.bucket,
             &storage.region,
             endpoint.as_deref(),
             credentials,
-        ))
+        );
+        Ok(objects.keeping(&storage.options, self.clock.now()))
     }
 
     /// Whether a storage's endpoint leads where we connect to. Ask before working with its bucket: an endpoint that is an
@@ -209,8 +216,8 @@ fn secret_name(id: u64) -> String {
     format!("storage/{id}/secret")
 }
 
-/// What the provider of a storage does not let its owner change.
-fn check_edit(seen: &Storage, edit: &StorageEdit) -> Result<()> {
+/// The options after an edit, unless it changes what the provider of a storage does not let its owner change.
+fn check_edit(seen: &Storage, edit: &StorageEdit) -> Result<StorageOptions> {
     let mut errors = FieldErrors::default();
     if seen.provider == Provider::Holdfast {
         let given = [
@@ -219,14 +226,16 @@ fn check_edit(seen: &Storage, edit: &StorageEdit) -> Result<()> {
             ("key", edit.key.is_some()),
             ("secret", edit.secret.is_some()),
         ];
-        for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+        let given = given.into_iter().filter(|(_, given)| *given).map(|(field, _)| field);
+        for field in given.chain(edit.options.named()) {
             errors.push(field, "cannot be changed on the installation's own storage");
         }
     }
     if edit.endpoint.is_some() && !seen.provider.needs_endpoint() {
         errors.push("endpoint", "is known for this provider; leave it out");
     }
-    Ok(errors.check(())?)
+    let options = edit.options.apply(&seen.options, &mut errors);
+    Ok(errors.check(options)?)
 }
 
 impl Sealing for Storage {

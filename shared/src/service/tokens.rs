@@ -9,9 +9,10 @@ use rand::Rng;
 use super::listing::{Listing, check_cursor};
 use super::{Service, conflict};
 use crate::aws::table::{Cursor, Noun, Order, keys};
-use crate::domain::account::AccountId;
+use crate::domain::account::{Account, AccountId};
 use crate::domain::revision::Expected;
 use crate::domain::sealed::Secret;
+use crate::domain::session;
 use crate::domain::token::{NewToken, Token, TokenEdit, TokenText};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -56,16 +57,26 @@ impl Service {
         }
     }
 
-    /// The token whose text this is, while it works: [`ErrorKind::Unauthenticated`] for any other text, for a token that
+    /// The token whose text this is, or that a session of this text stands for, while it works: [`ErrorKind::Unauthenticated`] for any other text, for a token that
     /// expired, and for one whose account is disabled.
     pub async fn authenticate(&self, text: &str) -> Result<Token> {
         let unknown = || refused("this token is not known; it may have been deleted");
+        if let Some(account) = session::account_of(text) {
+            let over = || refused("this session is over or was never open; log in again");
+            let id = self.token_of_session(&account, text).await?.ok_or_else(over)?;
+            let (token, account) = tokio::join!(self.aws.table.token(&account, id), self.aws.table.account(&account));
+            return self.working(token?.ok_or_else(over)?, &account?.ok_or_else(over)?);
+        }
         let place = TokenText::parse(text).ok_or_else(unknown)?;
         let id = place.account().ok_or_else(unknown)?;
         let (token, account) = tokio::join!(self.aws.table.token(&id, place.id()), self.aws.table.account(&id));
         let (token, account) = (token?.ok_or_else(unknown)?, account?.ok_or_else(unknown)?);
         verify_slices_are_equal(token.sha256.as_bytes(), sha256_hex(text).as_bytes()).map_err(|_| unknown())?;
-        // Only whoever has the secret is told more.
+        self.working(token, &account)
+    }
+
+    /// The token, if it works: only whoever has its secret is told that it does not.
+    fn working(&self, token: Token, account: &Account) -> Result<Token> {
         if token.has_expired(self.clock.now()) {
             return Err(refused("this token has expired; make another one"));
         }

@@ -12,8 +12,9 @@ use crate::sound_bodies::CANARY;
 use crate::world::{World, calls, installation, route};
 
 /// Calls that are recorded and change nothing that a record shows at once, and why.
-const CHANGE_NOTHING: [(&str, &str); 2] = [
+const CHANGE_NOTHING: [(&str, &str); 3] = [
     ("POST /v1/backups/{id}/download", "it makes links, which are secrets"),
+    ("POST /v1/jobs/{id}/preview", "a worker looks, and changes nothing"),
     ("DELETE /v1/jobs/{id}/backups", "the backups go in the background"),
 ];
 

@@ -165,15 +165,60 @@ async fn a_storage_that_refuses_gets_its_copy_later() {
     leftovers::assert_none(&rig.installation).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storage_that_hangs_does_not_stall_the_others_for_ever() {
-    let (rig, _, proxy) = Rig::start(Harm::Hold, is_part).await;
+/// One of two storages has a trouble: the other one has the backup, what is missing says why, and once it is well again
+/// it gets its copy.
+async fn is_told_and_mended(harm: Harm, harms: fn(&Request) -> bool, words: &str) {
+    let (rig, broken, proxy) = Rig::start(harm, harms).await;
     let backup = rig.installation.run(&rig.job).await;
+    assert_eq!(backup["status"], "completed_with_errors", "{backup}");
     assert_eq!(statuses(&backup), [(1, "stored"), (2, "missing")], "{backup}");
     let error = backup["copies"][1]["error"].as_str().unwrap();
-    assert!(error.contains("behind the other storages"), "{error}");
+    assert!(error.contains(words), "{error:?} does not say {words:?}");
     assert_same(&rig.installation.download(&backup).await, &rig.host.site());
+    assert!(proxy.harmed() > 0);
+
+    broken.store(false, Ordering::SeqCst);
     proxy.release();
+    rig.installation.advance(SignedDuration::from_secs(31));
+    let is_whole = |backup: &Value| backup["status"] == "completed";
+    let backup = rig.installation.backup_when(backup["id"].as_str().unwrap(), is_whole).await;
+    assert_eq!((statuses(&backup)[1], &backup["copies"][1]["error"]), ((2, "stored"), &Value::Null));
+    rig.assert_both_hold().await;
+    leftovers::assert_none(&rig.installation).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_hangs_does_not_stall_the_others_for_ever() {
+    is_told_and_mended(Harm::Hold, is_part, "behind the other storages").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_is_down_gets_its_copy_once_it_is_up() {
+    is_told_and_mended(Harm::Reset, always, "could not be reached").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_is_full_gets_its_copy_once_it_has_room() {
+    is_told_and_mended(Harm::NoRoom, is_part, "no room left to write a part (XMinioStorageFull)").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_in_another_region_is_told_so() {
+    is_told_and_mended(Harm::WrongRegion, always, "check the storage's bucket, region and endpoint").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_takes_no_parts_for_lack_of_permission_is_told_so() {
+    is_told_and_mended(Harm::Refused, is_part, "refused to write a part (AccessDenied)").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_is_slow_is_waited_for() {
+    let (rig, _, proxy) = Rig::start(Harm::Slow, always).await;
+    let backup = rig.installation.run(&rig.job).await;
+    assert_eq!(statuses(&backup), [(1, "stored"), (2, "stored")], "{backup}");
+    assert!(proxy.harmed() > 0);
+    rig.assert_both_hold().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

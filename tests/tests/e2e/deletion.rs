@@ -67,6 +67,7 @@ fn completed(account: &holdfast_shared::domain::account::AccountId, job: Uuid, n
         account: account.clone(),
         job,
         name: "test".to_owned(),
+        path: None,
         schedule: None,
         slot: None,
         tags: Tags::default(),

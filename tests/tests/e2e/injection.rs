@@ -66,7 +66,8 @@ fn sound(path: &str) -> Vec<Value> {
         "/v1/servers" | "/v1/proxies" => vec![login],
         "/v1/storages" | "/v1/storage" => vec![json!({
             "name": "x", "provider": "custom", "bucket": "bucket", "region": "eu-west-1", "key": "k", "secret": "s",
-            "endpoint": "https://s3.example.com",
+            "endpoint": "https://s3.example.com", "storage_class": "STANDARD", "server_side_encryption": "aws:kms",
+            "kms_key_id": "alias/x", "object_lock": {"mode": "GOVERNANCE", "days": 1},
         })],
         "/v1/stacks" => vec![json!({"name": "x", "servers": [1], "databases": [
             {"type": "mysql", "server_id": 1, "name": "shop", "username": "backup", "password": "x"}]})],

@@ -7,7 +7,7 @@ use holdfast_local::demo::sshd::Sshd;
 use holdfast_tests::installation::kill_sessions_of;
 use holdfast_tests::proxy::{Harm, Proxy};
 use holdfast_tests::tree::{assert_same, noise};
-use holdfast_tests::{Installation, Setup, leftovers};
+use holdfast_tests::{Installation, Setup, eventually, leftovers};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -113,6 +113,13 @@ async fn a_server_behind_a_proxy_is_backed_up_and_both_keys_are_pinned() {
         let log = inside.installation.log(backup["id"].as_str().unwrap()).await;
         assert!(log.contains("proxy gate showed SHA256:") && log.contains("the server showed SHA256:"), "{log}");
     }
+    let preview = format!("/v1/jobs/{}/preview", inside.job);
+    api.post(&preview, json!({})).await.expect(202);
+    eventually("a preview through the proxy", || async {
+        let seen = api.get(&preview).await.expect(200).data();
+        if seen["status"] == "success" && seen["totals"]["files"].as_u64() > Some(0) { Ok(()) } else { Err(seen) }
+    })
+    .await;
     for (path, sshd) in [("/v1/proxies/1", &inside.jump), ("/v1/servers/1", &inside.target)] {
         let shown = api.get(path).await.expect(200).data();
         assert_eq!((&shown["status"], &shown["host_key"]["source"]), (&json!("success"), &json!("first_use")));

@@ -1,10 +1,13 @@
 //! Laravel Forge: sites with their `.env` and its database, restored with stock tools and compared with the original.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use holdfast_tests::installation::Host;
 use holdfast_tests::mariadb::Mariadb;
+use holdfast_tests::postgres::Postgres;
+use holdfast_tests::secrecy::Watch;
+use holdfast_tests::sudo::Sudoers;
 use holdfast_tests::tree::{entries, unpack};
 use holdfast_tests::{Installation, leftovers};
 use serde_json::{Value, json};
@@ -84,6 +87,145 @@ impl Rig {
         fresh.restore(&self.installation.download_nth(backup, place).await, &[]);
         assert_eq!(fresh.fingerprint(), self.db.fingerprint());
     }
+}
+
+/// A site whose database is PostgreSQL's, and a host whose login may be another user than the site's.
+struct PostgresqlSite {
+    home: TempDir,
+    source: Postgres,
+    host: Host,
+    installation: Installation,
+    server: u64,
+}
+
+impl PostgresqlSite {
+    /// The password, as `.env` and SQL have it.
+    const PASSWORD: [&str; 2] = [r#"canary:92 w#\"\$x\\'"#, r#"canary:92 w#"$x\''"#];
+
+    async fn start(user: Option<&str>) -> Self {
+        let home = TempDir::new().unwrap();
+        let more = format!("SetEnv HOME={}", home.path().display());
+        let host = match user {
+            Some(user) => Host::start_for(user, &more).await,
+            None => Host::start_with(&more).await,
+        };
+        let source = Postgres::start();
+        source.sql("postgres", &format!("CREATE ROLE forge LOGIN PASSWORD '{}'", Self::PASSWORD[1]));
+        source.sql("postgres", "CREATE DATABASE shop OWNER forge");
+        source.sql(
+            "shop",
+            "SET ROLE forge; CREATE SCHEMA own; CREATE TABLE own.orders (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+             note text, amount numeric, data jsonb); INSERT INTO own.orders (note, amount, data) VALUES ('🗄 ü', 'NaN', \
+             '{\"k\": null}'), (NULL, 1.10, NULL); CREATE VIEW own.v AS SELECT note FROM own.orders; CREATE FUNCTION \
+             own.f() RETURNS int LANGUAGE sql AS 'SELECT 7'; INSERT INTO own.orders (note) SELECT n FROM generate_series(1, 5000) n",
+        );
+        let installation = Installation::start().await;
+        let server = installation.add_server(&host).await;
+        let site = Self { home, source, host, installation, server };
+        site.write("artisan", "#!/usr/bin/env php");
+        site.write("storage/app/upload", "uploaded");
+        site.write(
+            ".env",
+            &format!(
+                "DB_CONNECTION=pgsql\nDB_HOST=127.0.0.1\nDB_PORT={}\nDB_DATABASE=shop\nDB_USERNAME=forge\n\
+                 DB_PASSWORD=\"{}\"\n",
+                site.source.port,
+                Self::PASSWORD[0]
+            ),
+        );
+        site
+    }
+
+    fn folder(&self) -> std::path::PathBuf {
+        self.home.path().join("shop.example.com")
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let path = self.folder().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    async fn run(&self, use_sudo: bool) -> Value {
+        let config = json!({"site_path": self.folder(), "backup_storage_folder": true, "use_sudo": use_sudo});
+        let job = self.installation.add_job_with(self.server, json!({"recipe_id": 8, "config": config})).await;
+        self.installation.run(&job).await
+    }
+
+    async fn refused(&self, use_sudo: bool) -> String {
+        let backup = self.run(use_sudo).await;
+        assert_eq!((&backup["status"], &backup["attempt"]), (&json!("failed"), &json!(1)), "{backup}");
+        let message = backup["failure"]["message"].as_str().unwrap().to_owned();
+        assert!(!message.contains("canary"), "{message}");
+        message
+    }
+
+    /// Asserts that the site and its database come back: each into a place of its own, by stock tools.
+    async fn assert_comes_back(&self, backup: &Value) {
+        let log = self.installation.log(backup["id"].as_str().unwrap()).await;
+        assert_eq!(backup["status"], "completed", "{backup}\n{log}");
+        assert!(!log.contains("canary"), "{log}");
+        let expected =
+            ["laravel-forge-backups-shop.example.com-shop.sql.zst", "laravel-forge-backups-shop.example.com.tar.zst"];
+        assert_eq!(names(backup), expected);
+        let files = self.installation.unpacked(backup).await;
+        let fresh = Postgres::start();
+        fresh.sql("postgres", "CREATE ROLE forge");
+        fresh.sql("postgres", "CREATE DATABASE shop OWNER forge TEMPLATE template0");
+        let sql = self.home.path().join("shop.sql");
+        std::fs::write(&sql, &files[0].1).unwrap();
+        fresh.load("shop", &sql);
+        assert_eq!(fresh.dumped("shop"), self.source.dumped("shop"));
+        assert_eq!(fresh.checksums("shop"), self.source.checksums("shop"));
+        assert!(fresh.checksums("shop").contains("own.orders|5002|"), "{}", fresh.checksums("shop"));
+        let unpacked = unpack(&self.installation.download_nth(backup, 1).await);
+        let below = unpacked.path().join(self.folder().strip_prefix("/").unwrap());
+        assert_eq!(entries(&below), entries(&self.folder()));
+        leftovers::assert_none(&self.installation).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_with_postgresql_comes_back() {
+    let site = PostgresqlSite::start(None).await;
+    let watch = Watch::start("canary:92");
+    let backup = site.run(false).await;
+    watch.assert_unseen();
+    site.assert_comes_back(&backup).await;
+
+    let env = std::fs::read_to_string(site.folder().join(".env")).unwrap();
+    site.write(".env", &env.replace("canary:92", "canary:93"));
+    let message = site.refused(false).await;
+    assert!(
+        message.contains("correct the user name or the password") && message.contains("of the site's .env"),
+        "{message}"
+    );
+    site.write(".env", &env.replace("DB_DATABASE=shop", "DB_DATABASE=gone"));
+    let message = site.refused(false).await;
+    assert!(message.contains("\"gone\" does not exist") && message.contains("shop.example.com"), "{message}");
+    // The same by a URL.
+    site.source.sql("postgres", "ALTER ROLE forge PASSWORD 'p w'");
+    site.write(".env", &format!("DB_URL=pgsql://forge:p%20w@127.0.0.1:{}/shop\n", site.source.port));
+    site.assert_comes_back(&site.run(false).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_sudo_a_site_of_another_user_comes_back() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("NOT TESTED, as this does not run as root: sudo");
+        return;
+    }
+    let site = PostgresqlSite::start(Some("holdfast-forge")).await;
+    for (path, mode) in
+        [(site.home.path().to_owned(), 0o755), (site.folder().join(".env"), 0o600), (site.folder(), 0o700)]
+    {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    assert!(site.refused(false).await.contains("the site cannot be read"));
+    let message = site.refused(true).await;
+    assert!(message.contains("allow `NOPASSWD:` sh, cat and tar, or turn use_sudo off"), "{message}");
+    let _sudoers = Sudoers::allow(&site.host.user, "/usr/bin/sh, /usr/bin/cat, /usr/bin/tar");
+    site.assert_comes_back(&site.run(true).await).await;
 }
 
 fn names(backup: &Value) -> Vec<&str> {

@@ -31,11 +31,12 @@ use crate::serve::{Serve, run, text, words};
 
 /// Where in the table sealed texts stand: the end of the partition, and the attribute. What is not listed here is either
 /// not sealed, or not sealed anew after a rotation.
-const SEALED_PLACES: [&str; 10] = [
+const SEALED_PLACES: [&str; 11] = [
     "ANSWERED answer",
     "CONTENT text",
     "CRONTABS sha256",
     "CRONTAB_SERVER ALERTS command",
+    "JOBS encryption_password",
     "JOBS hooks",
     "JOBS recipe",
     "NOTIFICATION_STREAMS secrets",

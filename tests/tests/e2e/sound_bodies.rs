@@ -35,7 +35,7 @@ impl World {
             "/v1/crontabs" => json!({"server": self.id("identifiers"), "username": unique("user"), "content": CANARY}),
             "/v1/notification-streams" => return streams(&name),
             "/v1/notification-streams/{id}" => webhook(&name),
-            "/v1/jobs" => return vec![self.job(&name), self.serverless_job(&name)],
+            "/v1/jobs" => return vec![self.job(&name), self.serverless_job(&name), self.job_with_passphrase(&name)],
             "/v1/jobs/{id}" => {
                 let config = json!({"mysql_host": "db.example.net", "mysql_username": "u", "mysql_password": CANARY});
                 let mut serverless = without(self.serverless_job(&name), &["recipe_id"]);
@@ -43,7 +43,8 @@ impl World {
                 // What the job has of them by the first body needs a server.
                 serverless["pre_script"] = Value::Null;
                 serverless["post_script"] = Value::Null;
-                return vec![without(self.job(&name), &["recipe"]), serverless];
+                let with_passphrase = without(self.job_with_passphrase(&name), &["recipe"]);
+                return vec![without(self.job(&name), &["recipe"]), serverless, with_passphrase];
             }
             "/v1/jobs/{id}/storage" => json!({"storage": self.storages()}),
             "/v1/jobs/{id}/encryption-key" => json!({"encryption_key_id": self.id("encryption-keys")}),
@@ -88,8 +89,8 @@ impl World {
             "name": name, "recipe": "mysql-backups", "config": {"mysql_password": CANARY},
             "compute": {"type": "server", "server_id": self.id("servers")}, "storage": self.storages(),
             "schedules": [schedule(name, json!({"cron": "30 2 * * *"}))],
-            "encryption_key_id": self.id("encryption-keys"), "proxy_id": self.id("proxies"),
-            "manual_retention": {"keep_last": 5, "days": 6},
+            "encryption_key_id": self.id("encryption-keys"), "encryption_password": null, "proxy_id": self.id("proxies"),
+            "path_template": "{job}/{yyyy}-{mm}", "manual_retention": {"keep_last": 5, "days": 6},
             "limits": {
                 "run_seconds": 3_600, "stall_seconds": 60, "bandwidth_limit": 1 << 20, "max_bytes": 1 << 30,
                 "nice": true,
@@ -104,7 +105,16 @@ impl World {
             "compute": {"type": "ss_serverless", "region": "EU"}, "storage": self.storages(),
             "schedules": [schedule(name, json!({"frequency": 12, "frequency_mode": "hour"}))],
             "compression": "gzip", "encryption_key_ids": [self.id("encryption-keys")], "accept_key_loss": true,
+            "encryption_password": null,
         })
+    }
+
+    /// The first job with a passphrase in place of its key.
+    fn job_with_passphrase(&self, name: &str) -> Value {
+        let mut job = without(self.job(name), &["encryption_key_id"]);
+        job["encryption_key_ids"] = Value::Null;
+        job["encryption_password"] = json!(CANARY);
+        job
     }
 }
 
@@ -121,7 +131,8 @@ fn schedule(name: &str, when: Value) -> Value {
 fn storage(name: &str, provider: Option<&str>) -> Value {
     let mut storage = json!({
         "name": name, "bucket": "backups", "region": "eu-central-1", "endpoint": "https://s3.example.net",
-        "key": CANARY, "secret": CANARY,
+        "key": CANARY, "secret": CANARY, "storage_class": "STANDARD_IA", "server_side_encryption": "aws:kms",
+        "object_lock": {"mode": "GOVERNANCE", "days": 7},
     });
     if let Some(provider) = provider {
         storage["provider"] = json!(provider);

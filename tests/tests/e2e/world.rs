@@ -239,6 +239,7 @@ impl World {
             // What has ended cannot be cancelled.
             "/v1/backups/{id}/cancel" => self.start_backup().await,
             "/v1/jobs/{id}/resume" => self.paused_job().await,
+            "/v1/jobs/{id}/preview" => self.file_job().await,
             _ => self.make(kind).await,
         };
         let nested = match parameters.get(1) {
@@ -257,6 +258,15 @@ impl World {
         let job = self.create("jobs").await;
         self.api.post(&format!("/v1/jobs/{}/pause", text(&job)), json!({})).await.expect(200);
         job
+    }
+
+    async fn file_job(&self) -> Value {
+        let body = json!({
+            "name": unique("files"), "recipe": "file-backups", "config": {"root_path": "/etc"},
+            "compute": {"type": "server", "server_id": self.id("servers")},
+            "storage": [{"storage_id": self.id("storages")}],
+        });
+        self.api.post("/v1/jobs", body).await.expect(201).data()["id"].clone()
     }
 
     async fn start_backup(&self) -> Value {

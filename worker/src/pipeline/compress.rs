@@ -161,6 +161,31 @@ impl Effort {
 mod tests {
     use super::*;
 
+    /// What an encoder makes of 8 MiB.
+    fn made(mut encoder: Encoder<'_>) -> Vec<u8> {
+        let plain: Vec<u8> = (0..2_u32 << 20).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let mut packed = Vec::with_capacity(plain.len() + 1024);
+        let mut input = InBuffer::around(&plain[..]);
+        while input.pos() < plain.len() {
+            appended(&mut packed, |output| encoder.run(&mut input, output)).unwrap();
+        }
+        while appended(&mut packed, |output| encoder.finish(output, true)).unwrap().1 > 0 {}
+        assert!(zstd::decode_all(&packed[..]).unwrap() == plain);
+        packed
+    }
+
+    #[test]
+    fn work_is_split_between_threads_at_levels_that_let_it() {
+        let alone = |level: i32| {
+            let mut encoder = Encoder::new(level).unwrap();
+            encoder.set_parameter(CParameter::ChecksumFlag(true)).unwrap();
+            encoder
+        };
+        // Several jobs make other blocks than one: that tells that there were several.
+        assert!(made(zstd(3).unwrap()) != made(alone(3)), "one thread did it all");
+        assert!(made(zstd(13).unwrap()) == made(alone(13)), "it takes more memory than there is");
+    }
+
     #[test]
     fn what_does_not_shrink_gets_the_least_level_until_something_does() {
         let mut effort = Effort::new(6);

@@ -23,6 +23,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use futures::stream::{FuturesUnordered, StreamExt};
 use holdfast_shared::aws::objects::{Part, crc64_of_joined};
 use holdfast_shared::domain::compression::Compression;
+use holdfast_shared::domain::part_size::PartSizes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
@@ -46,6 +47,8 @@ pub struct Form {
     pub compression: Compression,
     /// What encrypts them afterwards; `None` leaves them in the clear.
     pub encryptor: Option<Encryptor>,
+    /// How large the parts are in which they are sent.
+    pub parts: PartSizes,
 }
 
 impl Form {
@@ -136,7 +139,7 @@ where
     let (filled, to_seal) = channel(1);
     let (sealed, to_send) = channel(1);
     let buffers = PartBuffers::default();
-    let writer = PartWriter::new(buffers.clone(), filled);
+    let writer = PartWriter::new(buffers.clone(), filled, form.parts);
 
     let is_plain = form.is_plain();
     let hashing = spawn_blocking(move || hash_plain(to_hash, hashed));

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use holdfast_shared::domain::part_size::part_size_bytes;
+use holdfast_shared::domain::part_size::PartSizes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -68,11 +68,12 @@ pub(super) struct PartWriter {
     output: Sender<Filled>,
     current: Option<Filled>,
     number: u32,
+    sizes: PartSizes,
 }
 
 impl PartWriter {
-    pub(super) fn new(buffers: PartBuffers, output: Sender<Filled>) -> Self {
-        Self { buffers, output, current: None, number: 0 }
+    pub(super) fn new(buffers: PartBuffers, output: Sender<Filled>, sizes: PartSizes) -> Self {
+        Self { buffers, output, current: None, number: 0, sizes }
     }
 
     /// The part that is being filled: its spare capacity is at least one byte, and it must not grow. Blocks until there
@@ -91,7 +92,7 @@ impl PartWriter {
 
     fn next_part(&mut self) -> Result<Filled, Stopped> {
         self.number += 1;
-        let (bytes, permit) = self.buffers.take(part_size_bytes(self.number))?;
+        let (bytes, permit) = self.buffers.take(self.sizes.bytes(self.number))?;
         Ok(Filled { number: self.number, bytes, permit })
     }
 

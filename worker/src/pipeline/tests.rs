@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use holdfast_shared::domain::public_key::PublicKey;
+use holdfast_shared::domain::sealed::Secret;
 
 use super::*;
 
@@ -19,7 +20,7 @@ fn sample(len: usize) -> Vec<u8> {
 }
 
 fn clear(compression: Compression) -> Form {
-    Form { compression, encryptor: None }
+    Form { compression, encryptor: None, parts: PartSizes::Growing }
 }
 
 const AS_IT_IS: Compression = Compression::None;
@@ -127,7 +128,7 @@ fn key_pair() -> (PublicKey, age::x25519::Identity) {
 
 fn sealed(keys: &[&PublicKey], compression: Compression) -> Form {
     let recipients = Recipients::of(keys.iter().copied()).unwrap().unwrap();
-    Form { compression, encryptor: Some(recipients.encryptor().unwrap()) }
+    Form { compression, encryptor: Some(recipients.encryptor().unwrap()), parts: PartSizes::Growing }
 }
 
 fn opened(stored: &[u8], identity: &dyn age::Identity) -> Result<Vec<u8>, String> {
@@ -166,32 +167,107 @@ async fn any_of_several_keys_opens_and_no_other_one() {
     opened(&stored, &key_pair().1).expect_err("a stranger's key opens it");
 }
 
+/// Two hundred for each way to encrypt: bits flipped, ends and middles cut out, bytes put in and behind, and blocks swapped
+/// within the file and with another file of the same owner.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_damaged_or_cut_ciphertext_opens() {
-    let (key, own) = key_pair();
-    let (_, parts) = pipe_to_memory(&sample(300_000), sealed(&[&key], Compression::None)).await;
-    let whole = joined(&parts);
-    opened(&whole, &own).unwrap();
-    let mut state = 7_u64;
-    let mut below = |end: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % end
+    let (key, identity) = key_pair();
+    let passphrase = "correct horse battery staple";
+    let mut knows = age::scrypt::Identity::new(passphrase.to_owned().into());
+    knows.set_max_work_factor(20);
+    let keyed = || sealed(&[&key], Compression::Zstd(3));
+    let asked = || {
+        let encryptor = Recipients::knowing(Secret::new(passphrase)).encryptor().unwrap();
+        Form { compression: Compression::Zstd(3), encryptor: Some(encryptor), parts: PartSizes::Growing }
     };
+    let whole = joined(&pipe_to_memory(&sample(400_000), keyed()).await.1);
+    let other = joined(&pipe_to_memory(&sample(400_000), keyed()).await.1);
+    assert!(whole.len() > 3 * AGE_CHUNK, "there are blocks to swap: {}", whole.len());
+    opened(&whole, &identity).unwrap();
+    let mut below = randoms(7);
     for damage in 0..200 {
-        let mut stored = whole.clone();
-        let at = below(whole.len());
-        match damage % 4 {
-            0 => stored[at] ^= 1 << below(8),
-            1 => stored.truncate(at),
-            2 => drop(stored.drain(at..(at + 1 + below(70_000)).min(whole.len()))),
-            _ => stored.insert(at, 0),
-        }
-        assert!(opened(&stored, &own).is_err(), "damage {damage} at {at} goes unnoticed");
+        let (what, damaged) = damaged(&whole, &other, damage, &mut below);
+        assert!(damaged != whole, "{what} changed nothing");
+        assert!(opened(&damaged, &identity).is_err(), "damage {damage} goes unnoticed: {what}");
     }
     // Cut exactly between what age encrypts at a time.
-    let header = whole.len() - 300_000 - 5 * 16;
-    let cut = opened(&whole[..header + 65_536 + 16], &own);
+    let header = payload_of(&whole);
+    let cut = opened(&whole[..header + AGE_CHUNK], &identity);
     assert!(cut.is_err(), "a whole number of chunks is taken for the whole");
+
+    // With a passphrase only the header is another one; each look at it costs its work factor.
+    let whole = joined(&pipe_to_memory(&sample(400_000), asked()).await.1);
+    opened(&whole, &knows).unwrap();
+    for damage in 0..5 {
+        let (what, damaged) = damaged(&whole, &other, damage, &mut below);
+        assert!(opened(&damaged, &knows).is_err(), "damage {damage} goes unnoticed: {what}");
+    }
+    let mut wrong = age::scrypt::Identity::new("correct horse battery stable".to_owned().into());
+    wrong.set_max_work_factor(20);
+    assert!(opened(&whole, &wrong).is_err(), "another passphrase opens it");
+}
+
+/// What age encrypts at a time, with its tag.
+const AGE_CHUNK: usize = 65_536 + 16;
+
+/// Where the payload begins: behind the header, whose last line begins with `---`, and the nonce.
+fn payload_of(stored: &[u8]) -> usize {
+    let mac = stored.windows(5).position(|window| window == b"\n--- ").unwrap() + 1;
+    mac + stored[mac..].iter().position(|byte| *byte == b'\n').unwrap() + 1 + 16
+}
+
+/// Numbers below a limit, the same each time.
+fn randoms(mut state: u64) -> impl FnMut(usize) -> usize {
+    move |end| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % end
+    }
+}
+
+/// One of seven kinds of damage, at a place by chance.
+fn damaged(whole: &[u8], other: &[u8], kind: usize, below: &mut impl FnMut(usize) -> usize) -> (String, Vec<u8>) {
+    let (mut stored, at) = (whole.to_vec(), below(whole.len()));
+    let payload = payload_of(whole);
+    let chunks = (whole.len() - payload) / AGE_CHUNK;
+    let chunk = |number: usize| payload + number * AGE_CHUNK..payload + (number + 1) * AGE_CHUNK;
+    let what = match kind % 7 {
+        0 => {
+            stored[at] ^= 1 << below(8);
+            "a bit flipped"
+        }
+        1 => {
+            stored.truncate(at);
+            "cut off"
+        }
+        2 => {
+            drop(stored.drain(at..(at + 1 + below(70_000)).min(whole.len())));
+            "cut out"
+        }
+        3 => {
+            stored.insert(at, below(256) as u8);
+            "a byte put in"
+        }
+        4 => {
+            let more = 1 + below(2 * AGE_CHUNK);
+            stored.extend((0..more).map(|_| below(256) as u8));
+            "bytes behind it"
+        }
+        5 => {
+            let one = below(chunks);
+            let another = (one + 1 + below(chunks - 1)) % chunks;
+            let (first, second) = (whole[chunk(one)].to_vec(), whole[chunk(another)].to_vec());
+            stored[chunk(one)].copy_from_slice(&second);
+            stored[chunk(another)].copy_from_slice(&first);
+            "two blocks swapped"
+        }
+        _ => {
+            let (number, theirs) = (below(chunks), payload_of(other));
+            let block = &other[theirs + number * AGE_CHUNK..][..AGE_CHUNK];
+            stored[chunk(number)].copy_from_slice(block);
+            "a block of another file"
+        }
+    };
+    (format!("{what} at {at}"), stored)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,6 +278,16 @@ async fn without_compression_it_stores_the_bytes_as_they_are_in_parts_of_5_mib()
     assert_eq!(sizes, [5 << 20, 5 << 20, 5 << 20, 5 << 20, 5]);
     assert_eq!((piped.stored_sha256, piped.plain_sha256), (sha256(&plain), sha256(&plain)));
     assert_eq!(piped.crc64, Part::new(1, plain.into()).crc64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_have_one_size_where_a_store_wants_it() {
+    let plain = sample((40 << 20) + 5);
+    let form = Form { parts: PartSizes::Equal(16 << 20), ..clear(AS_IT_IS) };
+    let (_, parts) = pipe_to_memory(&plain, form).await;
+    let sizes: Vec<usize> = parts.iter().map(|part| part.bytes.len()).collect();
+    assert_eq!(sizes, [16 << 20, 16 << 20, (8 << 20) + 5]);
+    assert!(joined(&parts) == plain);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,8 +46,9 @@ const MEMORY_FOLDER: &str = "/dev/shm";
 const FOLDER_PREFIX: &str = "holdfast-ssh-";
 /// For the whole of connecting to one address: ssh's own limits cover each step of it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
-/// A master whose worker was killed ends by itself after so long without a command, seconds.
-const MASTER_IDLE_SECS: NonZeroUsize = NonZeroUsize::new(60).expect("60 is not zero");
+/// A master whose worker was killed ends by itself after so long without a command, seconds. A run may be as long without
+/// one: while it waits for a storage to begin an upload or to complete one of thousands of parts.
+const MASTER_IDLE_SECS: NonZeroUsize = NonZeroUsize::new(1_800).expect("1800 is not zero");
 
 /// An open connection to a server.
 #[derive(Debug)]

@@ -7,14 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_shared::ErrorKind;
 use holdfast_shared::aws::objects::{Part, Swept, Upload};
-use holdfast_shared::domain::backup::{Copy, File, MAX_FILES, Outcome, Status};
+use holdfast_shared::domain::backup::{A_PASSPHRASE, Copy, File, MAX_FILES, Outcome, Status};
 use holdfast_shared::domain::compression::Compression;
 use holdfast_shared::domain::encryption_key::EncryptionKey;
 use holdfast_shared::domain::object_key::{FileName, MANIFEST, ObjectKey};
+use holdfast_shared::domain::part_size::{MAX_PARTS, PartSizes};
 use holdfast_shared::domain::retry::Retry;
+use holdfast_shared::domain::storage::Storage;
+use holdfast_shared::service::Claim;
+use tokio::task::spawn_blocking;
 
 use super::connect::Site;
-use super::directory_of;
 use super::keeper::{Kept, StopCause};
 use super::limits::Exceeded;
 use super::manifest;
@@ -89,23 +92,31 @@ pub(super) struct Finished {
 /// Below which all lies that the attempt stores.
 pub(super) fn prefix_of(kept: &Kept) -> String {
     let backup = &kept.claim.backup;
-    directory_of(backup).prefix_of_attempt(backup.attempt)
+    backup.directory().prefix_of_attempt(backup.attempt)
 }
 
-/// What encrypts the files of a run, if anything does.
+/// What form the files of a run get: what encrypts them, if anything does, and in which parts they go.
 struct Sealing {
-    recipients: Option<Recipients>,
+    parts: PartSizes,
+    recipients: Option<Arc<Recipients>>,
     fingerprints: Vec<String>,
 }
 
 impl Sealing {
     /// The form of one file, and what it adds to the file's name.
-    fn form(&self, compression: Compression, name: FileName) -> Result<(Form, FileName), RunError> {
-        let encryptor = self.recipients.as_ref().map(Recipients::encryptor).transpose();
-        let encryptor = encryptor.map_err(|error| RunError::Refused(format!("nothing can be encrypted: {error}")))?;
+    async fn form(&self, compression: Compression, name: FileName) -> Result<(Form, FileName), RunError> {
+        let refused = |error: String| RunError::Refused(format!("nothing can be encrypted: {error}"));
+        let encryptor = match self.recipients.clone() {
+            None => None,
+            Some(recipients) => {
+                let making = spawn_blocking(move || recipients.encryptor());
+                let made = making.await.map_err(|error| RunError::Internal(error.to_string()))?;
+                Some(made.map_err(|error| refused(error.to_string()))?)
+            }
+        };
         let name = compression.ending().map_or(name.clone(), |ending| name.and(ending));
         let name = if encryptor.is_some() { name.and("age") } else { name };
-        Ok((Form { compression, encryptor }, name))
+        Ok((Form { compression, encryptor, parts: self.parts }, name))
     }
 }
 
@@ -151,11 +162,29 @@ async fn sealing(kept: &Kept) -> Result<Sealing, RunError> {
         ErrorKind::NotFound => refused("an encryption key of the job is gone".to_owned()),
         _ => error.into(),
     })?;
-    let recipients = Recipients::of(keys.iter().map(|key| &key.key)).map_err(refused)?;
+    let parts = part_sizes(kept);
+    if let Some(passphrase) = kept.service.open_encryption_password(&kept.claim.job)? {
+        if !keys.is_empty() {
+            return Err(refused("the job has both encryption keys and a passphrase".to_owned()));
+        }
+        kept.log.line("encrypted with a passphrase");
+        let recipients = Some(Arc::new(Recipients::knowing(passphrase)));
+        return Ok(Sealing { parts, recipients, fingerprints: vec![A_PASSPHRASE.to_owned()] });
+    }
+    let recipients = Recipients::of(keys.iter().map(|key| &key.key)).map_err(refused)?.map(Arc::new);
     for EncryptionKey { name, key, .. } in &keys {
         kept.log.line(format!("encrypted to {name} ({})", key.fingerprint));
     }
-    Ok(Sealing { recipients, fingerprints: keys.into_iter().map(|key| key.key.fingerprint).collect() })
+    Ok(Sealing { parts, recipients, fingerprints: keys.into_iter().map(|key| key.key.fingerprint).collect() })
+}
+
+/// Parts of one size where any of the storages wants that, as all get the same ones.
+fn part_sizes(kept: &Kept) -> PartSizes {
+    let Claim { backup, job, storages, .. } = &*kept.claim;
+    match storages.iter().any(Storage::needs_equal_parts) {
+        true => PartSizes::equal_for_stream(job.last_stored_bytes, backup.attempt),
+        false => PartSizes::Growing,
+    }
 }
 
 /// The buckets of all storages; one that leads where we do not connect to is lost from the beginning.
@@ -177,15 +206,20 @@ async fn sweep_earlier(kept: &Kept, targets: &Targets) -> Result<(), RunError> {
     if own <= 1 {
         return Ok(());
     }
-    let prefix = directory_of(&kept.claim.backup).prefix_of_backup();
+    let prefix = kept.claim.backup.directory().prefix_of_backup();
     let keep = |key: &str| ObjectKey::parse(key).is_none_or(|key| key.attempt() >= own);
     let sweep = |_, target: Arc<Target>| {
         let prefix = &prefix;
         async move { target.objects.sweep_prefix(prefix, keep).await }
     };
     for (target, swept) in targets.all().iter().zip(targets.everywhere(sweep).await?) {
-        let Some(Swept { objects, uploads }) = swept.filter(|swept| *swept != Swept::default()) else { continue };
+        let Some(Swept { objects, uploads, locked }) = swept.filter(|swept| *swept != Swept::default()) else {
+            continue;
+        };
         let name = &target.storage.name;
+        if locked > 0 {
+            kept.log.line(format!("{name}: {locked} objects of earlier attempts stay until their lock has ended"));
+        }
         kept.log.line(format!("{name}: deleted {objects} objects, {uploads} uploads of earlier attempts"));
     }
     Ok(())
@@ -263,11 +297,12 @@ async fn store(
     dump: Dump,
     stored: &mut Stored,
 ) -> Result<(), RunError> {
-    let (form, name) = sealing.form(kept.claim.job.compressed(), dump.name.clone())?;
+    let form = sealing.form(kept.claim.job.compressed(), dump.name.clone());
+    let (form, name) = until_stopped(kept, form).await?;
     // The one name that means something else beside a backup's files.
     let name = if name.as_str() == MANIFEST { name.and("file") } else { name };
     let backup = &kept.claim.backup;
-    let key = directory_of(backup).object(backup.attempt, name.clone()).to_string();
+    let key = backup.directory().object(backup.attempt, name.clone()).to_string();
     let start = |_, target: Arc<Target>| {
         let key = &key;
         async move {
@@ -310,6 +345,12 @@ type Uploads = [Option<Arc<Upload>>];
 
 /// Sends one part to every storage at once; the bytes are shared.
 async fn put_everywhere(kept: &Kept, targets: &Targets, uploads: &Uploads, part: Part) -> Result<(), RunError> {
+    if part.number > MAX_PARTS {
+        // Parts that grow never come to this. Those of the next attempt are twice as large.
+        let message =
+            format!("the source has more than {MAX_PARTS} parts of one size hold; larger ones are taken next");
+        return Err(RunError::Storage { message, retry: Retry::Later });
+    }
     let bytes = part.bytes.len();
     let put = |place: usize, target: Arc<Target>| {
         let (upload, part) = (uploads[place].clone(), part.clone());

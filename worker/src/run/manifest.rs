@@ -1,7 +1,7 @@
 //! Manifest: beside each backup a small file that tells what is there and how to restore it, so that a bucket alone is
 //! enough. It names no host, no login and no path of the source.
 
-use holdfast_shared::domain::backup::{Copy, File, Outcome};
+use holdfast_shared::domain::backup::{A_PASSPHRASE, Copy, File, Outcome};
 use holdfast_shared::domain::object_key::{FileName, MANIFEST};
 use holdfast_shared::service::Claim;
 use jiff::Timestamp;
@@ -20,7 +20,9 @@ pub(super) fn key(claim: &Claim) -> Option<String> {
 pub(super) fn manifest(claim: &Claim, outcome: &Outcome, now: Timestamp) -> Value {
     let Claim { backup, job, .. } = claim;
     let keys = outcome.copies.first().map_or(&[][..], |Copy { keys, .. }| keys);
-    let files = outcome.files.iter().zip(keys).map(|(file, key)| file_view(file, key));
+    // Without a key, age asks for the passphrase.
+    let open = if outcome.encrypted_to == [A_PASSPHRASE] { "age -d" } else { "age -d -i KEY" };
+    let files = outcome.files.iter().zip(keys).map(|(file, key)| file_view(file, key, open));
     json!({
         "format": FORMAT,
         "made_by": {
@@ -39,7 +41,7 @@ pub(super) fn manifest(claim: &Claim, outcome: &Outcome, now: Timestamp) -> Valu
     })
 }
 
-fn file_view(file: &File, key: &str) -> Value {
+fn file_view(file: &File, key: &str, open: &'static str) -> Value {
     json!({
         "name": file.name,
         "key": key,
@@ -47,16 +49,16 @@ fn file_view(file: &File, key: &str) -> Value {
         "plain_sha256": file.plain_sha256,
         "stored_bytes": file.stored_bytes,
         "stored_sha256": file.stored_sha256,
-        "restore": restore(&file.name),
+        "restore": restore(&file.name, open),
     })
 }
 
 /// The command that restores a file of this name, in the folder that it was downloaded to. Its endings tell what was done
-/// to it, the last one last.
-fn restore(name: &str) -> String {
+/// to it, the last one last; `open` undoes encryption.
+fn restore(name: &str, open: &'static str) -> String {
     let (mut steps, mut rest) = (Vec::new(), name);
     if let Some(inner) = rest.strip_suffix(".age") {
-        steps.push("age -d -i KEY");
+        steps.push(open);
         rest = inner;
     }
     let unpack = [(".zst", "zstd -d"), (".gz", "gzip -d")];
@@ -91,7 +93,8 @@ mod tests {
             ("shop.dump", "shop.dump is the dump as it was taken"),
         ];
         for (name, expected) in cases {
-            assert_eq!(restore(name), expected);
+            assert_eq!(restore(name, "age -d -i KEY"), expected);
         }
+        assert_eq!(restore("a.sql.age", "age -d"), "cat a.sql.age | age -d > a.sql");
     }
 }

@@ -12,13 +12,11 @@ mod log;
 mod manifest;
 mod targets;
 
-use holdfast_shared::domain::backup::{Backup, Failure, Outcome};
+use holdfast_shared::domain::backup::{Failure, Outcome};
 use holdfast_shared::domain::hooks::Hook;
 use holdfast_shared::domain::login::Login;
-use holdfast_shared::domain::object_key::BackupDirectory;
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::service::{AfterFailure, Claim, Service};
-use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use crate::delete;
@@ -26,17 +24,6 @@ use crate::recipe::SourceError;
 use crate::remote::RemoteError;
 use execute::{Finished, RunError};
 use keeper::{Keeper, Kept, StopCause};
-
-/// Where a backup's objects lie: below the UTC day on which it was due, or asked for.
-pub fn directory_of(backup: &Backup) -> BackupDirectory {
-    let due = backup.slot.unwrap_or(backup.created_at);
-    BackupDirectory {
-        account: backup.account.clone(),
-        job: backup.job,
-        date: due.to_zoned(TimeZone::UTC).date(),
-        backup: backup.id,
-    }
-}
 
 /// Runs a claimed backup to its record, and then what follows from it. Cancelling `shutdown` gives it back instead.
 ///

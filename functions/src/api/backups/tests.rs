@@ -15,6 +15,7 @@ fn backup() -> Backup {
         account: AccountId::parse("acme").unwrap(),
         job: Uuid::from_u128(1),
         name: "Demo Job".into(),
+        path: None,
         schedule: Some(15),
         slot: Some(at("2022-06-14T14:53:00Z")),
         tags: Tags { manual: false, hourly: false, daily: true, weekly: true, monthly: true },

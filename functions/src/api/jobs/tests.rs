@@ -75,6 +75,7 @@ fn documented() -> JobDetail {
         region: "fra1".into(),
         endpoint: None,
         credentials: None,
+        options: Default::default(),
         created_at,
         updated_at: created_at,
         revision: 1,
@@ -92,6 +93,8 @@ fn documented() -> JobDetail {
         schedules: schedules.collect(),
         compression: CompressionMethod::default(),
         encryption_key_ids: Vec::new(),
+        encryption_password: None,
+        path_template: None,
         proxy_id: None,
         manual_retention: Default::default(),
         limits: Default::default(),
@@ -233,7 +236,7 @@ fn lists_sort_and_filter_by_what_is_documented() {
     }
     let (_, filter) = filtered("host=10.0.33.142&modified_since=2022-01-11T06:40:31Z").unwrap();
     let modified_since = Some(at("2022-01-11T06:40:31Z"));
-    assert_eq!(filter, JobFilter { host: Some("10.0.33.142".into()), modified_since });
+    assert_eq!(filter, JobFilter { server: None, host: Some("10.0.33.142".into()), modified_since });
     let error = filtered("sort=size&modified_since=never&page_size=14").unwrap_err();
     let told: BTreeMap<_, _> = error.fields().unwrap().iter().collect();
     assert_eq!(told.into_keys().collect::<Vec<_>>(), ["modified_since", "page_size", "sort"]);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::Tx;
 use super::checksum::Checksum;
+use super::conditions::wire_time;
 use super::fault::{Fault, Result, refused};
 
 /// The headers that a client stores with an object and gets back.
@@ -23,13 +24,49 @@ pub(super) struct Headers {
     pub(super) expires: Option<Timestamp>,
     /// `x-amz-meta-…`.
     pub(super) metadata: BTreeMap<String, String>,
+    /// `x-amz-storage-class`; kept and told, and nothing else follows from it here.
+    pub(super) storage_class: Option<String>,
+    /// `x-amz-server-side-encryption`, likewise.
+    pub(super) server_side_encryption: Option<String>,
+    /// `x-amz-server-side-encryption-aws-kms-key-id`, likewise.
+    pub(super) kms_key_id: Option<String>,
+    pub(super) lock: Option<Lock>,
 }
 
-/// Takes the stored headers out of a request.
+/// Until when an object can be neither deleted nor replaced. There are no versions here, so that a lock holds for the key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Lock {
+    /// `GOVERNANCE` or `COMPLIANCE`; nobody can pass either by here.
+    pub(super) mode: String,
+    pub(super) until: Timestamp,
+}
+
+impl Lock {
+    /// The lock that a request asks for; both halves belong together.
+    pub(super) fn asked(mode: Option<&str>, until: Option<&Timestamp>, now: i64) -> Result<Option<Self>> {
+        match (mode, until) {
+            (None, None) => Ok(None),
+            (Some(mode), Some(until)) if *until > wire_time(now) => {
+                Ok(Some(Self { mode: mode.to_owned(), until: until.clone() }))
+            }
+            (Some(_), Some(_)) => {
+                Err(refused(S3ErrorCode::InvalidArgument, "The retain until date must be in the future!"))
+            }
+            _ => {
+                let message = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied";
+                Err(refused(S3ErrorCode::InvalidArgument, message))
+            }
+        }
+    }
+}
+
+/// Takes the stored headers out of a request that comes `now`; a fault where they contradict each other.
 macro_rules! headers_of {
-    ($input:expr) => {{
+    ($input:expr, $now:expr) => {{
         let input = &$input;
-        $crate::objects::object::Headers {
+        let mode = input.object_lock_mode.as_ref().map(|mode| mode.as_str());
+        let until = input.object_lock_retain_until_date.as_ref();
+        $crate::objects::object::Lock::asked(mode, until, $now).map(|lock| $crate::objects::object::Headers {
             cache_control: input.cache_control.clone(),
             content_disposition: input.content_disposition.clone(),
             content_encoding: $crate::objects::object::stored_encoding(input.content_encoding.as_deref()),
@@ -37,7 +74,11 @@ macro_rules! headers_of {
             content_type: input.content_type.clone(),
             expires: input.expires.clone(),
             metadata: input.metadata.clone().unwrap_or_default().into_iter().collect(),
-        }
+            storage_class: input.storage_class.as_ref().map(|class| class.as_str().to_owned()),
+            server_side_encryption: input.server_side_encryption.as_ref().map(|kind| kind.as_str().to_owned()),
+            kms_key_id: input.ssekms_key_id.clone(),
+            lock,
+        })
     }};
 }
 pub(super) use headers_of;
@@ -81,6 +122,17 @@ impl Object {
         match condition {
             ETagCondition::Any => true,
             ETagCondition::ETag(etag) => etag.value() == self.etag,
+        }
+    }
+
+    /// Refuses while a lock holds, in S3's words.
+    fn check_lock(&self, now: i64) -> Result<()> {
+        match &self.headers.lock {
+            Some(lock) if lock.until > wire_time(now) => {
+                let message = "Access Denied because object protected by object lock.";
+                Err(refused(S3ErrorCode::AccessDenied, message))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -156,7 +208,8 @@ impl Tx<'_> {
         self.require_bucket(bucket)?;
         let present = self.find_object(bucket, key)?;
         precondition.check(present.as_ref().map(|(_, present)| present))?;
-        if let Some((id, _)) = present {
+        if let Some((id, present)) = present {
+            present.check_lock(object.modified)?;
             self.remove_object(id)?;
         }
         self.sql
@@ -183,14 +236,22 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Deletes what a key holds, if the precondition allows; nothing there is no error.
-    pub(super) fn delete_object(&mut self, bucket: &str, key: &str, if_match: Option<&ETagCondition>) -> Result<()> {
+    /// Deletes what a key holds, if the precondition and a lock allow it `now`; nothing there is no error.
+    pub(super) fn delete_object(
+        &mut self,
+        (bucket, key): (&str, &str),
+        if_match: Option<&ETagCondition>,
+        now: i64,
+    ) -> Result<()> {
         self.require_bucket(bucket)?;
         match (self.find_object(bucket, key)?, if_match) {
             (None, None) => Ok(()),
             (None, Some(_)) => Err(no_such_key()),
             (Some((_, present)), Some(condition)) if !present.matches(condition) => Err(precondition_failed()),
-            (Some((id, _)), _) => self.remove_object(id),
+            (Some((id, present)), _) => {
+                present.check_lock(now)?;
+                self.remove_object(id)
+            }
         }
     }
 

@@ -51,6 +51,16 @@ pub enum ObjectsError {
         /// The store's own message.
         message: String,
     },
+    /// The store has no room left, or not for its owner.
+    #[error("bucket {bucket} has no room left to {action} ({code}); free some there, or have its quota raised")]
+    Full {
+        /// The bucket.
+        bucket: String,
+        /// What was tried.
+        action: &'static str,
+        /// The store's own word.
+        code: String,
+    },
     /// The store did not answer, or answered that it cannot right now, however often it was asked.
     #[error("bucket {bucket} could not be reached to {action}, or is failing; check its endpoint if this stays so")]
     Unavailable {
@@ -70,6 +80,12 @@ pub enum ObjectsError {
         key: String,
         /// What differs, with both values.
         what: String,
+    },
+    /// An object lock keeps what was to be deleted.
+    #[error("bucket {bucket} keeps what was to be deleted under an object lock; it goes once the lock has ended")]
+    Locked {
+        /// The bucket.
+        bucket: String,
     },
     /// The endpoint leads to where users may not lead us, or cannot be looked up.
     #[error(transparent)]
@@ -92,7 +108,11 @@ impl ObjectsError {
             Self::Refused { .. } | Self::NoBucket { .. } | Self::Rejected { .. } | Self::Unusable { .. } => {
                 Retry::Never
             }
-            Self::NotFound { .. } | Self::Unavailable { .. } | Self::Mismatch { .. } => Retry::Later,
+            Self::Full { .. }
+            | Self::NotFound { .. }
+            | Self::Unavailable { .. }
+            | Self::Mismatch { .. }
+            | Self::Locked { .. } => Retry::Later,
         }
     }
 
@@ -121,6 +141,7 @@ impl ObjectsError {
             (SdkError::ServiceError(_), Class::NotFound) => {
                 Self::NotFound { bucket, action, code: code.unwrap_or_default() }
             }
+            (SdkError::ServiceError(_), Class::Full) => Self::Full { bucket, action, code: code.unwrap_or_default() },
             (SdkError::ServiceError(_), Class::Rejected) => {
                 Self::Rejected { bucket, action, code: code.unwrap_or_default(), message }
             }
@@ -141,6 +162,7 @@ enum Class {
     NoBucket,
     NotFound,
     Rejected,
+    Full,
     Passing,
 }
 
@@ -162,7 +184,10 @@ fn class_of(status: u16, code: &str) -> Class {
         | "PermanentRedirect"
         | "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException" => Class::NoBucket,
+        // S3 itself never is: these are MinIO's, Ceph's and others' words.
+        "XMinioStorageFull" | "QuotaExceeded" | "QuotaExceededException" | "StorageQuotaExceeded" => Class::Full,
         _ => match status {
+            507 => Class::Full,
             401 | 403 => Class::Refused,
             404 => Class::NotFound,
             301 | 307 => Class::NoBucket,
@@ -192,7 +217,9 @@ mod tests {
             (429, "HTTP 429", Class::Passing),
             (501, "NotImplemented", Class::Rejected),
             (503, "SlowDown", Class::Passing),
-            (507, "HTTP 507", Class::Passing),
+            (507, "XMinioStorageFull", Class::Full),
+            (507, "HTTP 507", Class::Full),
+            (403, "QuotaExceeded", Class::Full),
         ];
         for (status, code, class) in cases {
             assert_eq!(class_of(status, code), class, "{status} {code}");

@@ -46,6 +46,8 @@ pub struct Swept {
     pub objects: usize,
     /// How many multipart uploads.
     pub uploads: usize,
+    /// How many objects it left, as a lock keeps them.
+    pub locked: usize,
 }
 
 impl Objects {
@@ -96,7 +98,8 @@ impl Objects {
         }
     }
 
-    /// Deletes every object below `prefix` whose key `keep` refuses, and aborts every such upload. Applying it twice is
+    /// Deletes every object below `prefix` whose key `keep` refuses, and aborts every such upload. What a lock keeps is counted
+    /// and left. Applying it twice is
     /// harmless; when it fails midway, what was removed stays removed.
     pub async fn sweep_prefix(&self, prefix: &str, keep: impl Fn(&str) -> bool) -> ObjectsResult<Swept> {
         let mut swept = Swept::default();
@@ -110,9 +113,11 @@ impl Objects {
             let page = self.list(prefix, after.as_deref()).await?;
             let (after_page, page) = (page.next, page.objects.into_iter());
             let doomed: Vec<String> = page.map(|object| object.key).filter(|key| !keep(key)).collect();
-            swept.objects += doomed.len();
             let deletions = futures::stream::iter(doomed.into_iter().map(|key| delete_owned(self.clone(), key)));
-            deletions.buffer_unordered(SWEEP_CONCURRENCY).try_collect::<()>().await?;
+            let deleted: Vec<bool> = deletions.buffer_unordered(SWEEP_CONCURRENCY).try_collect().await?;
+            let gone = deleted.iter().filter(|gone| **gone).count();
+            swept.objects += gone;
+            swept.locked += deleted.len() - gone;
             after = after_page;
             if after.is_none() {
                 return Ok(swept);
@@ -121,8 +126,13 @@ impl Objects {
     }
 }
 
-async fn delete_owned(objects: Objects, key: String) -> ObjectsResult<()> {
-    objects.delete(&key).await
+/// Whether it is gone; `false` where a lock keeps it.
+async fn delete_owned(objects: Objects, key: String) -> ObjectsResult<bool> {
+    match objects.delete(&key).await {
+        Ok(()) => Ok(true),
+        Err(ObjectsError::Locked { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn timestamp(time: aws_smithy_types::DateTime) -> Option<Timestamp> {

@@ -3,6 +3,7 @@
 //! Every call rides out about a minute of 503s, resets and throttling by itself before it fails; see [`Objects::new`].
 
 mod error;
+mod keeping;
 mod listing;
 mod upload;
 
@@ -27,6 +28,7 @@ pub use error::ObjectsError;
 pub use listing::{Listed, Page, PendingUpload, Swept};
 pub use upload::{Part, Stored, Upload, crc64_of_joined};
 
+use self::keeping::{Keeping, is_lock};
 use super::Outside;
 use crate::domain::sealed::Secret;
 
@@ -50,6 +52,7 @@ const STALL_GRACE: Duration = Duration::from_secs(30);
 pub struct Objects {
     client: Client,
     bucket: Arc<str>,
+    keeping: Arc<Keeping>,
 }
 
 impl Objects {
@@ -78,7 +81,7 @@ impl Objects {
         }
         let own_endpoint = credentials.is_none() && has_endpoint(sdk);
         let config = with_patience(config.force_path_style(endpoint.is_some() || own_endpoint));
-        Self { client: Client::from_conf(config.build()), bucket: bucket.into() }
+        Self { client: Client::from_conf(config.build()), bucket: bucket.into(), keeping: Arc::default() }
     }
 
     /// The same bucket for somebody who waits: a failing store is reported after a few tries.
@@ -86,7 +89,7 @@ impl Objects {
     pub fn hasty(&self) -> Self {
         let retry = RetryConfig::standard().with_max_attempts(HASTY_ATTEMPTS);
         let config = self.client.config().to_builder().retry_config(retry).build();
-        Self { client: Client::from_conf(config), bucket: self.bucket.clone() }
+        Self { client: Client::from_conf(config), ..self.clone() }
     }
 
     /// The bucket's name.
@@ -96,7 +99,10 @@ impl Objects {
 
     /// Writes a small object in one request.
     pub async fn put(&self, key: &str, bytes: Bytes) -> ObjectsResult<()> {
+        // S3 takes a locked object only with a checksum.
+        let checksum = self.locks().then(|| upload::checksum_of(&bytes));
         let request = self.client.put_object().bucket(&*self.bucket).key(key).body(bytes.into());
+        let request = self.keep_object(request).set_checksum_crc64_nvme(checksum);
         request.send().await.map_err(|error| self.failed("write an object", error))?;
         Ok(())
     }
@@ -145,10 +151,13 @@ impl Objects {
     /// Deletes an object and asks whether it is gone; one that was not there is gone too.
     ///
     /// In a bucket with versions the object is hidden by a delete marker; its bytes go when the bucket's lifecycle rule
-    /// says so.
+    /// says so, and a lock holds for them, not for the marker. Without versions, a lock refuses: [`ObjectsError::Locked`].
     pub async fn delete(&self, key: &str) -> ObjectsResult<()> {
         let request = self.client.delete_object().bucket(&*self.bucket).key(key);
-        request.send().await.map_err(|error| self.failed("delete an object", error))?;
+        request.send().await.map_err(|error| match is_lock(&error) {
+            true => ObjectsError::Locked { bucket: self.bucket.to_string() },
+            false => self.failed("delete an object", error),
+        })?;
         match self.head(key).await? {
             None => Ok(()),
             Some(_) => Err(ObjectsError::Mismatch {

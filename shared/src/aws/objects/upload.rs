@@ -81,7 +81,7 @@ enum Integrity {
 impl Objects {
     /// Begins an object.
     pub async fn start_upload(&self, key: &str) -> ObjectsResult<Upload> {
-        let request = || self.client.create_multipart_upload().bucket(&*self.bucket).key(key);
+        let request = || self.keep_upload(self.client.create_multipart_upload().bucket(&*self.bucket).key(key));
         let checked =
             request().checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
         let (answer, integrity) = match checked.send().await {
@@ -200,6 +200,11 @@ impl Upload {
     fn mismatch(&self, what: String) -> ObjectsError {
         ObjectsError::Mismatch { bucket: self.objects.bucket.to_string(), key: self.key.clone(), what }
     }
+}
+
+/// The CRC64NVME of bytes, as S3 writes it.
+pub(super) fn checksum_of(bytes: &[u8]) -> String {
+    encoded(crc_fast::checksum(Crc64Nvme, bytes))
 }
 
 /// S3 writes a CRC64 as base64 of its eight bytes, the highest first.

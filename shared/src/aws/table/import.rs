@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::backups::{put_backup, put_job_of_backup};
 use super::jobs::{put_job, rows_of_new, server_of, used_keys};
-use super::numbers::{put_backup_number, put_job_number};
+use super::numbers::{put_backup_number, put_job_numbers};
 use super::tally::{self, Tally};
 use super::{Item, Table, Update, Write, facets, keys};
 use crate::domain::backup::Backup;
@@ -105,7 +105,7 @@ pub fn backups_as_json(backups: &[Backup]) -> Result<Vec<Value>> {
 fn items_of_jobs(jobs: &[Job]) -> Result<Vec<Item>> {
     let mut puts = Vec::with_capacity(jobs.len() * 3);
     for job in jobs {
-        puts.extend(items([put_job(job)?, put_job_number(job)?]));
+        puts.extend(items([put_job(job)?].into_iter().chain(put_job_numbers(job)?)));
         puts.extend(items(rows_of_new(job)?));
     }
     Ok(puts)

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::counters::{count_job, count_job_of_server};
 use super::facets::Row;
 use super::keys::{self, sortable, sorted_by};
-use super::numbers::{delete_job_number, put_job_number};
+use super::numbers::{delete_job_numbers, move_job_numbers, put_job_numbers};
 use super::walk::{List, at_least, from};
 use super::{
     Condition, Cursor, Due, Order, OutboxRow, Page, Query, SortBy, Table, Update, Watch, Window, Write, Written,
@@ -33,6 +33,8 @@ pub struct DeletedJob {
 pub struct JobFilter {
     /// Only of servers with exactly this host.
     pub host: Option<String>,
+    /// Only of this server; goes before `host`.
+    pub server: Option<u64>,
     /// Only those that were changed at this instant or later.
     pub modified_since: Option<Timestamp>,
 }
@@ -45,8 +47,8 @@ impl Table {
 
     /// Puts a new job, an outbox row and a watch per schedule; `No` when something that it names is gone.
     pub(crate) async fn create_job(&self, job: &Job, watches: &[Watch]) -> Result<Written> {
-        let mut writes =
-            vec![put_job(job)?.only_if(Condition::Absent), put_job_number(job)?, count_job(&job.account, 1)];
+        let mut writes = vec![put_job(job)?.only_if(Condition::Absent), count_job(&job.account, 1)];
+        writes.extend(put_job_numbers(job)?);
         writes.extend(rows_of_new(job)?);
         writes.extend(users_of(job, 1));
         writes.extend(outbox_rows(job, [], job.created_at)?);
@@ -70,6 +72,7 @@ impl Table {
         }
         let mut writes = vec![update.only_if(Condition::All(unchanged)).into()];
         writes.extend(moved_rows(seen, next)?);
+        writes.extend(move_job_numbers(seen, next)?);
         writes.extend(changed_users(seen, next));
         writes.extend(outbox_rows(next, seen.schedules.iter().map(|schedule| schedule.id), next.updated_at)?);
         for schedule in seen.schedules.iter().map(|schedule| schedule.id) {
@@ -90,9 +93,9 @@ impl Table {
         let mut writes = vec![
             Write::delete(keys::job(&seen.account, seen.id)).only_if(Condition::equals("revision", seen.revision)),
             Write::put(&key, &DeletedJob { job: seen.clone(), deleted_at: now }, due)?,
-            delete_job_number(seen),
             count_job(&seen.account, -1),
         ];
+        writes.extend(delete_job_numbers(seen));
         writes.extend(rows_of_gone(seen));
         writes.extend(outbox_rows(seen, [], now)?);
         writes.extend(seen.schedules.iter().map(|schedule| Watch::delete(&seen.account, seen.id, schedule.id)));
@@ -120,6 +123,7 @@ impl Table {
             Write::delete(keys::job_seats(&job.account, job.id)),
             Write::delete(keys::backup_tally(&job.account, job.id)),
             Write::delete(keys::purge(&job.account, job.id)),
+            Write::delete(keys::preview(&job.account, job.id)),
         ];
         writes.extend(users_of(job, -1));
         self.transact(writes).await

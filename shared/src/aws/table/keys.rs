@@ -271,6 +271,16 @@ pub(crate) fn job_of_number(account: &AccountId, job: u64) -> Key {
     Key::new(format!("A#{account}#JOBS#NUMBER"), number(job))
 }
 
+/// Tells which job has a schedule.
+pub(crate) fn job_of_schedule(account: &AccountId, schedule: u64) -> Key {
+    Key::new(format!("A#{account}#SCHEDULES#NUMBER"), number(schedule))
+}
+
+/// A session, by the SHA-256 of its text.
+pub(crate) fn session(account: &AccountId, sha256: &str) -> Key {
+    Key::new(format!("A#{account}#SESSIONS"), sha256)
+}
+
 /// Tells which backup has a number.
 pub(crate) fn backup_of_number(account: &AccountId, backup: u64) -> Key {
     Key::new(format!("A#{account}#BACKUPS#NUMBER"), number(backup))
@@ -374,6 +384,11 @@ pub(crate) fn outbox(account: &AccountId, job: Uuid, schedule: u64) -> Key {
 /// A wish to delete all backups of a job until an instant.
 pub(crate) fn purge(account: &AccountId, job: Uuid) -> Key {
     Key::new(format!("A#{account}#PURGES"), job.to_string())
+}
+
+/// What a job would take, as it was last looked at.
+pub(crate) fn preview(account: &AccountId, job: Uuid) -> Key {
+    Key::new(format!("A#{account}#PREVIEWS"), job.to_string())
 }
 
 /// When a storage is next walked.

@@ -25,12 +25,14 @@ mod logs;
 mod notification_streams;
 mod numbers;
 mod outbox;
+mod previews;
 mod proxies;
 mod purges;
 mod rates;
 mod resealing;
 mod seats;
 mod servers;
+mod sessions;
 #[cfg(test)]
 mod size;
 mod ssh_keys;

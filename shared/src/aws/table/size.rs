@@ -10,7 +10,7 @@ use super::{DeletedJob, Item, Write, record_item};
 use crate::domain::account::AccountId;
 use crate::domain::backup::{Backup, Copy, Failure, File, MAX_FILES, MAX_SOURCE_ERRORS, Outcome, SkipReason, Status};
 use crate::domain::job::{Job, JobInput};
-use crate::domain::object_key::{BackupDirectory, FileName};
+use crate::domain::object_key::{BackupDirectory, FileName, MAX_READABLE_CHARS, Place, ReadablePath};
 use crate::domain::schedule::Schedule;
 use crate::domain::sealed::{Sealed, Secret};
 use crate::domain::stack::{MAX_DATABASE_NAME_CHARS, MAX_DATABASES, MAX_SERVERS, MAX_USERNAME_CHARS, Stack};
@@ -137,7 +137,7 @@ fn largest_backup() -> Backup {
     let at = "2026-01-01T00:00:00.123456789Z";
     let backup = json!({
         "id": Uuid::max(), "number": u64::MAX, "account": "a".repeat(32), "job": Uuid::max(),
-        "name": "\u{1F4BE}".repeat(255), "schedule": u64::MAX, "slot": at, "tags": {}, "status": status,
+        "name": "\u{1F4BE}".repeat(255), "path": "p".repeat(MAX_READABLE_CHARS), "schedule": u64::MAX, "slot": at, "tags": {}, "status": status,
         "attempt": 5, "lease_until": at, "heartbeat_at": at, "retry_at": at, "cancel_requested": true,
         "created_at": at, "started_at": at, "completed_at": at, "files": files, "copies": copies,
         "source_errors": source_errors, "encrypted_to": encrypted_to,
@@ -198,7 +198,7 @@ fn one_more_file_is_refused() {
 /// The longest key of an object that is ours.
 fn longest_key() -> usize {
     let account = AccountId::parse(&"a".repeat(32)).unwrap();
-    let date = "2026-12-31".parse().unwrap();
-    let directory = BackupDirectory { account, job: Uuid::max(), date, backup: Uuid::max() };
+    let place = Place::Path(ReadablePath::new("p".repeat(MAX_READABLE_CHARS)).unwrap());
+    let directory = BackupDirectory { account, job: Uuid::max(), place, backup: Uuid::max() };
     directory.object(u32::MAX, FileName::new("x".repeat(128)).unwrap()).to_string().len()
 }

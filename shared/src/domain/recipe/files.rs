@@ -29,6 +29,22 @@ pub struct FilesConfig {
     pub one_file_system: bool,
 }
 
+/// What is no part of a server that is taken whole: what the kernel shows, what goes with a restart, and other disks. The
+/// folders themselves are kept.
+pub const BESIDE_A_WHOLE_SERVER: [&str; 11] = [
+    "/proc/*",
+    "/sys/*",
+    "/dev/*",
+    "/run/*",
+    "/tmp/*",
+    "/var/tmp/*",
+    "/mnt/*",
+    "/media/*",
+    "/lost+found",
+    "/swapfile",
+    "/swap.img",
+];
+
 pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
     id: 1,
     slug: "file-backups",

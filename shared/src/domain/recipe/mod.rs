@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 pub use access::Access;
 pub use field::{FieldDefinition, FieldKind, Need, Setting};
-pub use files::FilesConfig;
+pub use files::{BESIDE_A_WHOLE_SERVER, FilesConfig};
 pub use laravel_forge::LaravelForgeConfig;
 pub use mongodb::MongodbConfig;
 pub use mysql::MysqlConfig;

@@ -74,10 +74,11 @@ fn bodies(resource: &str) -> Vec<(Value, Value)> {
         });
         (new, json!({"config": config}))
     };
-    let with_scripts = |(mut new, mut edit): (Value, Value)| {
+    let with_secrets = |(mut new, mut edit): (Value, Value)| {
         for body in [&mut new, &mut edit] {
             body["pre_script"] = json!(format!("{QUIET}{HERE}"));
             body["post_script"] = body["pre_script"].clone();
+            body["encryption_password"] = json!(HERE);
         }
         (new, edit)
     };
@@ -109,7 +110,7 @@ fn bodies(resource: &str) -> Vec<(Value, Value)> {
             vec![(new, database(Some(1)))]
         }
         "jobs" => vec![
-            with_scripts(job(
+            with_secrets(job(
                 "mysql-backups",
                 json!({"mysql_host": "127.0.0.1", "mysql_port": 1, "mysql_password": HERE}),
             )),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use holdfast_functions::dialects::Dialect;
 use holdfast_functions::http::operation::{Access, Call};
 use holdfast_shared::domain::ability::Ability;
+use holdfast_shared::service::Window;
 use holdfast_tests::proxy::{Harm, Proxy};
 use holdfast_tests::table::RawTable;
 use holdfast_tests::{Answer, Client, Installation, Setup};
@@ -21,6 +22,9 @@ use crate::members::places;
 use crate::openapi::run_schemathesis;
 use crate::sound_bodies::CANARY;
 use crate::world::{World, fill_in, installation, route, text};
+
+/// The token that an installation is made with.
+const FIRST_TOKEN: u64 = 1;
 
 /// How the generated tests speak a dialect.
 pub trait Wire {
@@ -38,22 +42,33 @@ pub trait Wire {
     /// The call's path to records that were made for it alone.
     async fn fresh_path(world: &World, call: &Call) -> String;
 
-    /// Makes the call.
-    async fn send(world: &World, api: &Client, call: &Call, path: &str, body: Option<&Value>) -> Answer {
-        world.call_as(api, &call.method, path, body).await
+    /// Its calls: those that it documents, unless one path takes them all.
+    fn calls() -> Vec<Call> {
+        (Self::DIALECT.operations)().into_iter().map(|operation| operation.call).collect()
+    }
+
+    /// The call's path to the records with these names, in order.
+    fn path(call: &Call, names: &[String]) -> String {
+        fill_in(call, names)
+    }
+
+    /// The request that makes the call: its method, its path and its body.
+    fn request(call: &Call, path: &str, body: Option<&Value>) -> (Method, String, Option<Value>) {
+        (call.method.clone(), path.to_owned(), body.cloned())
     }
 
     /// Panics unless the answer is a failure as the vendor words it, of what has this status on the native surface.
     fn assert_failure(answer: &Answer, status: u16, what: &str);
 }
 
-fn calls<W: Wire>() -> Vec<Call> {
-    (W::DIALECT.operations)().into_iter().map(|operation| operation.call).collect()
-}
-
 /// The call's path to the records of a world.
 fn path<W: Wire>(world: &World, call: &Call) -> String {
-    fill_in(call, &W::kinds(call).into_iter().map(|kind| text(world.id(kind))).collect::<Vec<_>>())
+    W::path(call, &W::kinds(call).into_iter().map(|kind| text(world.id(kind))).collect::<Vec<_>>())
+}
+
+async fn send<W: Wire>(world: &World, api: &Client, call: &Call, path: &str, body: Option<&Value>) -> Answer {
+    let (method, path, body) = W::request(call, path, body);
+    world.call_as(api, &method, &path, body.as_ref()).await
 }
 
 async fn target<W: Wire>(world: &World, call: &Call) -> String {
@@ -73,11 +88,11 @@ pub async fn nobody_passes_without_a_token<W: Wire>() {
     let installation = installation().await;
     let world = World::first(&installation).await;
     let table = RawTable::of(&installation);
-    for call in calls::<W>().iter().filter(|call| call.access != Access::Open) {
+    for call in W::calls().iter().filter(|call| call.access != Access::Open) {
         let (path, body, what) = (path::<W>(&world, call), W::body(&world, call), route(call));
         let before = all_but_the_trail(&table).await;
         for token in ["", "hf_wrong"] {
-            let answer = W::send(&world, &installation.api.with_token(token), call, &path, body.as_ref()).await;
+            let answer = send::<W>(&world, &installation.api.with_token(token), call, &path, body.as_ref()).await;
             W::assert_failure(&answer, 401, &what);
             assert_clean(&answer, &what);
         }
@@ -91,16 +106,16 @@ pub async fn each_call_needs_its_ability_and_no_other<W: Wire>() {
     let installation = installation().await;
     let world = World::first(&installation).await;
     let table = RawTable::of(&installation);
-    for call in calls::<W>() {
+    for call in W::calls() {
         let Access::Needs(ability) = call.access else { continue };
         let (what, path, body) = (route(&call), target::<W>(&world, &call).await, W::body(&world, &call));
         let exactly = client(&installation, [ability]).await;
         let others = client(&installation, Ability::all().filter(|other| *other != ability)).await;
         let before = all_but_the_trail(&table).await;
-        let answer = W::send(&world, &others, &call, &path, body.as_ref()).await;
+        let answer = send::<W>(&world, &others, &call, &path, body.as_ref()).await;
         W::assert_failure(&answer, 403, &what);
         assert!(all_but_the_trail(&table).await == before, "{what} changed something");
-        let answer = W::send(&world, &exactly, &call, &path, body.as_ref()).await;
+        let answer = send::<W>(&world, &exactly, &call, &path, body.as_ref()).await;
         assert!(answer.status.is_success(), "{what} with {ability}: {} {}", answer.status, answer.text());
     }
 }
@@ -110,15 +125,15 @@ pub async fn what_another_account_has_is_unknown<W: Wire>() {
     let (first, second) = (World::first(&installation).await, World::second(&installation).await);
     let table = RawTable::of(&installation);
     let before = table.records(&format!("A#{}", second.account)).await;
-    for call in calls::<W>() {
+    for call in W::calls() {
         let (kinds, what) = (W::kinds(&call), route(&call));
         for (at, kind) in kinds.iter().enumerate() {
             for theirs in second.names(kind) {
                 let ask = async |id: &Value| {
                     let ids = kinds.iter().enumerate();
                     let ids = ids.map(|(other, kind)| text(if other == at { id } else { first.id(kind) }));
-                    let path = fill_in(&call, &ids.collect::<Vec<_>>());
-                    W::send(&first, &first.api, &call, &path, W::body(&first, &call).as_ref()).await
+                    let path = W::path(&call, &ids.collect::<Vec<_>>());
+                    send::<W>(&first, &first.api, &call, &path, W::body(&first, &call).as_ref()).await
                 };
                 let nobodys = unknown(theirs);
                 let (asked, expected) = (ask(theirs).await, ask(&nobodys).await);
@@ -133,10 +148,10 @@ pub async fn what_another_account_has_is_unknown<W: Wire>() {
 pub async fn each_mutating_call_is_one_event<W: Wire>() {
     let installation = installation().await;
     let world = World::first(&installation).await;
-    for call in calls::<W>().iter().filter(|call| call.is_mutating()) {
+    for call in W::calls().iter().filter(|call| call.is_mutating()) {
         let (what, path, body) = (route(call), W::fresh_path(&world, call).await, W::body(&world, call));
         let before = events(&world.api, "").await;
-        let answer = W::send(&world, &world.api, call, &path, body.as_ref()).await;
+        let answer = send::<W>(&world, &world.api, call, &path, body.as_ref()).await;
         assert!(answer.status.is_success(), "{what}: {} {}", answer.status, answer.text());
         let after = events(&world.api, "").await;
         let new: Vec<_> = after.iter().take_while(|event| Some(*event) != before.first()).collect();
@@ -154,7 +169,7 @@ pub async fn bad_values_are_refused_and_change_nothing<W: Wire>() {
     let installation = installation().await;
     let world = World::first(&installation).await;
     let table = RawTable::of(&installation);
-    for call in calls::<W>() {
+    for call in W::calls() {
         let Some(sound) = W::body(&world, &call) else { continue };
         let (route, path) = (route(&call), W::fresh_path(&world, &call).await);
         let before = table.records("A#").await;
@@ -164,7 +179,7 @@ pub async fn bad_values_are_refused_and_change_nothing<W: Wire>() {
                 if W::TAKEN.contains(&taken.as_str()) {
                     continue;
                 }
-                let answer = W::send(&world, &world.api, &call, &path, Some(&place.put(&sound, value))).await;
+                let answer = send::<W>(&world, &world.api, &call, &path, Some(&place.put(&sound, value))).await;
                 let what = format!("{route}: {} {value_name}", place.dotted());
                 W::assert_failure(&answer, 422, &what);
                 assert!(answer.text().contains(place.name()), "{what} does not name it: {}", answer.text());
@@ -179,11 +194,12 @@ pub async fn what_is_no_request_is_refused<W: Wire>() {
     let installation = installation().await;
     let world = World::first(&installation).await;
     let api = &installation.api;
-    let with_body = calls::<W>().into_iter().filter(|call| call.body.is_some());
+    let with_body = W::calls().into_iter().filter(|call| call.body.is_some());
     for call in with_body {
         let (what, path) = (route(&call), path::<W>(&world, &call));
+        let (method, path, _) = W::request(&call, &path, None);
         let send = async |kind: &str, body: Bytes| {
-            api.send(api.request(call.method.clone(), &path).header("content-type", kind), body).await
+            api.send(api.request(method.clone(), &path).header("content-type", kind), body).await
         };
         let large = Bytes::from(format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20)));
         let cases = [
@@ -212,17 +228,20 @@ pub async fn a_table_that_does_not_answer_and_a_full_window_are_told<W: Wire>() 
     let setup = Setup { table_proxy: Some(proxy.await), no_worker: true, ..Setup::default() };
     let installation = Installation::start_with(setup).await;
     let world = World::first(&installation).await;
-    let call = calls::<W>().into_iter().find(|call| call.method == Method::GET && call.access != Access::Open).unwrap();
+    let call = W::calls().into_iter().find(|call| call.method == Method::GET && call.access != Access::Open).unwrap();
     let path = path::<W>(&world, &call);
     is_down.store(true, Ordering::SeqCst);
-    let answer = W::send(&world, &world.api, &call, &path, None).await;
+    let answer = send::<W>(&world, &world.api, &call, &path, None).await;
     W::assert_failure(&answer, 503, &route(&call));
     assert_clean(&answer, &route(&call));
     assert!(!answer.header("retry-after").is_empty());
     is_down.store(false, Ordering::SeqCst);
-    // Without the world's clock, which would open the next window.
-    for _ in 0..100_000 {
-        let answer = installation.api.send(installation.api.request(call.method.clone(), &path), Bytes::new()).await;
+    let (service, account) = (installation.service(), installation.account());
+    for _ in 0..20 {
+        let window = Window::at(service.clock.now());
+        service.take_permits(&account, FIRST_TOKEN, window, 1_000_000).await.unwrap();
+        let answer = send::<W>(&world, &world.api, &call, &path, None).await;
+        // Another window may have begun meanwhile.
         if !answer.header("retry-after").is_empty() {
             return W::assert_failure(&answer, 429, &route(&call));
         }
@@ -234,7 +253,7 @@ pub async fn every_answer_is_as_documented<W: Wire>() {
     let installation = installation().await;
     let _world = World::first(&installation).await;
     let document = format!("/v1/openapi/{}.json", W::DIALECT.name);
-    run_schemathesis(&installation, &document, calls::<W>().len()).await;
+    run_schemathesis(&installation, &document, (W::DIALECT.operations)().len()).await;
 }
 
 /// The tests of this file for one dialect.

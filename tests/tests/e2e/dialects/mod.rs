@@ -3,3 +3,4 @@
 mod cronly;
 mod generated;
 mod printed;
+mod zomro;

@@ -7,7 +7,7 @@ mod site;
 use holdfast_shared::domain::object_key::FileName;
 use holdfast_shared::domain::recipe::{LaravelForgeConfig, MysqlConfig};
 
-use super::{Dump, SourceError, files, mysql};
+use super::{Dump, SourceError, files, mysql, postgresql};
 use crate::remote::Machine;
 use database::Database;
 use dotenv::Dotenv;
@@ -47,28 +47,38 @@ impl Planned {
         if !config.backup_database {
             return Ok(None);
         }
-        let (login, name) = match named_database(machine, config, site).await? {
-            Some(Database::Mysql { login, name }) => (login, name),
-            Some(Database::Other { kind }) => {
-                return Err(SourceError::Refused(format!(
-                    "its .env names a database of kind {kind}, which is not backed up with a site by this version; turn \
-                     backup_database off, and make a job for the database"
-                )));
-            }
+        let database = match named_database(machine, config, site).await? {
+            Some(database) => database,
             None if config.site_path.is_some() => {
                 let message = "no .env of it names a database; turn backup_database off if it has none";
                 return Err(SourceError::Refused(message.to_owned()));
             }
             None => return Ok(Some("no .env of it names a database: none is taken".to_owned())),
         };
-        let place = (login.place(), name.clone());
-        if self.databases.contains(&place) {
+        let place = database.place();
+        if let Some((_, name)) = place.as_ref().filter(|place| self.databases.contains(place)) {
             return Ok(Some(format!("its database {name} is taken already, with an earlier site")));
         }
-        let wanted = MysqlConfig { databases: vec![name.clone()], ..MysqlConfig::default() };
-        let file = self.unused_name(&format!("laravel-forge-backups-{}-{name}", site.name()), "sql");
-        self.dumps.push(mysql::plan_one(machine, &login, &wanted, file).await?);
-        self.databases.push(place);
+        let stem = |name: &str| format!("laravel-forge-backups-{}-{name}", site.name());
+        let dump = match database {
+            Database::Mysql { login, name } => {
+                let wanted = MysqlConfig { databases: vec![name.clone()], ..MysqlConfig::default() };
+                let file = self.unused_name(&stem(&name), "sql");
+                mysql::plan_one(machine, &login, &wanted, file).await?
+            }
+            Database::Postgresql { config, password, name } => {
+                let file = self.unused_name(&stem(&name), "sql");
+                postgresql::plan_one(machine, &config, password, file).await.map_err(as_env_says)?
+            }
+            Database::Other { kind } => {
+                return Err(SourceError::Refused(format!(
+                    "its .env names a database of kind {kind}, which is not backed up with a site by this version; turn \
+                     backup_database off, and make a job for the database"
+                )));
+            }
+        };
+        self.dumps.push(dump);
+        self.databases.extend(place);
         Ok(None)
     }
 
@@ -97,6 +107,16 @@ impl Planned {
         let numbered = (2..).map(|number| FileName::of(&format!("{number}-{stem}"), ending));
         let first = FileName::of(stem, ending);
         std::iter::once(first.clone()).chain(numbered).find(is_free).unwrap_or(first)
+    }
+}
+
+/// The same with where to correct it: what is not right stands in no field of the job.
+fn as_env_says(error: SourceError) -> SourceError {
+    match error {
+        SourceError::Refused(message) => {
+            SourceError::Refused(format!("{message} (the login is that of the site's .env)"))
+        }
+        other => other,
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use holdfast_shared::domain::backup::MAX_FILES;
 use holdfast_shared::domain::object_key::FileName;
 use holdfast_shared::domain::recipe::{PostgresqlConfig, PostgresqlFormat};
+use holdfast_shared::domain::sealed::Secret;
 use serde::Deserialize;
 
 use super::complaints::Complaints;
@@ -68,6 +69,20 @@ pub async fn plan(asked: &Asked<'_>, config: &PostgresqlConfig) -> Result<Vec<Du
         dumps.push(dump(&client, database, &mut names));
     }
     Ok(dumps)
+}
+
+/// Looks at the server that `config` names, and tells how to dump its first database into one file.
+pub(super) async fn plan_one(
+    machine: &Machine,
+    config: &PostgresqlConfig,
+    password: Option<Secret>,
+    name: FileName,
+) -> Result<Dump, SourceError> {
+    let client = Client { config, password };
+    let seen = look(&client, machine).await?;
+    check_version(&client, machine, "pg_dump", seen.version).await?;
+    let database = chosen(&config.databases, &seen.databases)?[0];
+    Ok(Dump { name, ..dump(&client, database, &mut HashSet::new()) })
 }
 
 /// Asks the first database of the job, or one that every server has.

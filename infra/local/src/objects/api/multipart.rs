@@ -21,7 +21,8 @@ impl ObjectStore {
         input: CreateMultipartUploadInput,
     ) -> Result<CreateMultipartUploadOutput> {
         let scheme = Scheme::choose(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-        let upload = Upload::new(input.key.clone(), headers_of!(input), scheme, self.now());
+        let now = self.now();
+        let upload = Upload::new(input.key.clone(), headers_of!(input, now)?, scheme, now);
         let (id, bucket) = (upload.id.clone(), input.bucket.clone());
         self.run(move |tx| tx.create_upload(&bucket, &upload)).await?;
         Ok(CreateMultipartUploadOutput {

@@ -55,6 +55,7 @@ macro_rules! describe {
         let found: &Found = $found;
         let object = &found.object;
         let headers = object.headers.clone();
+        let (lock_mode, lock_until) = headers.lock.map(|lock| (lock.mode, lock.until)).unzip();
         let mut output = $output {
             accept_ranges: Some("bytes".to_owned()),
             cache_control: headers.cache_control,
@@ -68,7 +69,16 @@ macro_rules! describe {
             expires: headers.expires,
             last_modified: Some(wire_time(object.modified)),
             metadata: Some(headers.metadata.into_iter().collect()),
+            object_lock_mode: lock_mode.map(ObjectLockMode::from),
+            object_lock_retain_until_date: lock_until,
             parts_count: found.extent.parts,
+            server_side_encryption: headers.server_side_encryption.map(ServerSideEncryption::from),
+            ssekms_key_id: headers.kms_key_id,
+            // S3 tells the class only where it is not the usual one.
+            storage_class: headers
+                .storage_class
+                .filter(|class| class != StorageClass::STANDARD)
+                .map(StorageClass::from),
             ..$output::default()
         };
         if found.checksum && !found.extent.partial {

@@ -14,7 +14,7 @@ impl ObjectStore {
     pub(super) async fn on_put_object(&self, req: S3Request<PutObjectInput>) -> Result<PutObjectOutput> {
         let input = req.input;
         let claim = Claim::read(&sums_of!(input), &req.headers, req.trailing_headers)?;
-        let headers = headers_of!(input);
+        let headers = headers_of!(input, self.now())?;
         let bucket = input.bucket.clone();
         self.run(move |tx| tx.require_bucket(&bucket)).await?;
 
@@ -62,7 +62,7 @@ impl ObjectStore {
             return Err(refused(S3ErrorCode::NotImplemented, "copy from an access point is not supported here"));
         };
         let source = (bucket.to_string(), key.to_string());
-        let replaced = replaced_headers(&input)?;
+        let replaced = replaced_headers(&input, self.now())?;
         if replaced.is_none() && source.0 == input.bucket && source.1 == input.key {
             return Err(invalid(
                 "This copy request is illegal because it is trying to copy an object to itself without changing \
@@ -102,7 +102,8 @@ impl ObjectStore {
     }
 
     pub(super) async fn on_delete_object(&self, input: DeleteObjectInput) -> Result<DeleteObjectOutput> {
-        self.run(move |tx| tx.delete_object(&input.bucket, &input.key, input.if_match.as_ref())).await?;
+        let now = self.now();
+        self.run(move |tx| tx.delete_object((&input.bucket, &input.key), input.if_match.as_ref(), now)).await?;
         Ok(DeleteObjectOutput::default())
     }
 
@@ -114,10 +115,11 @@ impl ObjectStore {
             let message = "The XML you provided was not well-formed or did not validate against our published schema";
             return Err(refused(S3ErrorCode::MalformedXML, message));
         }
+        let now = self.now();
         let deleted = self.run(move |tx| {
             tx.require_bucket(&input.bucket)?;
             for key in &keys {
-                tx.delete_object(&input.bucket, key, None)?;
+                tx.delete_object((&input.bucket, key), None, now)?;
             }
             Ok(keys)
         });
@@ -128,10 +130,10 @@ impl ObjectStore {
     }
 }
 
-fn replaced_headers(input: &CopyObjectInput) -> Result<Option<Headers>> {
+fn replaced_headers(input: &CopyObjectInput, now: i64) -> Result<Option<Headers>> {
     match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
         None | Some(MetadataDirective::COPY) => Ok(None),
-        Some(MetadataDirective::REPLACE) => Ok(Some(headers_of!(input))),
+        Some(MetadataDirective::REPLACE) => headers_of!(input, now).map(Some),
         Some(_) => Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "Unknown metadata directive.").into()),
     }
 }

@@ -1,82 +1,15 @@
-//! Files: folders and files of a server as one tar, made by the server's own GNU tar.
-//!
-//! Names are stored as tar users expect: without their leading `/`, so that they unpack below where one stands. A root
-//! path that is missing when the dump begins, or that cannot be entered, fails the backup for good, since a job that names
-//! it relies on it. Whatever else cannot be read, or goes away meanwhile, is named in a backup that completes with errors.
-
-use std::time::Duration;
+//! Report: what tar printed as errors, sorted into what is harmless, what is the fault of single files, and what breaks it.
 
 use holdfast_shared::domain::backup::MAX_SOURCE_ERRORS;
-use holdfast_shared::domain::object_key::FileName;
-use holdfast_shared::domain::recipe::FilesConfig;
 
-use super::{Dump, Judge, SourceError, SourceErrors};
-use crate::remote::{Machine, RemoteCommand};
+use crate::recipe::{Judge, SourceError, SourceErrors};
 
 /// A tar ends in two blocks of 512 zeros ([format](https://www.gnu.org/software/tar/manual/html_node/Standard.html)).
 const END_MARK_BYTES: usize = 1_024;
 
-/// How long tar may take to look at the root paths alone.
-const LOOK_LIMIT: Duration = Duration::from_secs(120);
-
-/// Looks at the root paths: one tar holds them all.
-pub async fn plan(machine: &Machine, config: &FilesConfig) -> Result<Vec<Dump>, SourceError> {
-    look(machine, config).await?;
-    let name = FileName::of("file-backups", "tar");
-    Ok(vec![Dump::of_command(name, command(config), Report::new(&config.root_paths))])
-}
-
-/// Has tar take the root paths alone, without what is below them: what is missing now was never there, while what is
-/// missing later was taken away. It also tells whether tar can be run at all. To `/dev/null` tar reads no content.
-async fn look(machine: &Machine, config: &FilesConfig) -> Result<(), SourceError> {
-    let options = ["--create", "--file=/dev/null", "--no-recursion", "--quoting-style=escape"];
-    let words = options.into_iter().chain(NAMES).map(str::to_owned);
-    let output = machine.output(tar(config).args(words).stdin(roots(config)).limit(LOOK_LIMIT)).await?;
-    let mut report = Report::default();
-    output.exit.stderr.lines().for_each(|line| report.hear(line));
-    refused(output.exit.code, &report)?;
-    match report.file_errors.is_empty() {
-        true => Ok(()),
-        false => Err(lost_roots(&report.file_errors)),
-    }
-}
-
-/// Makes tar read the paths that it takes from its input, each ended by a NUL, and nothing of them as an option.
-const NAMES: [&str; 3] = ["--null", "--verbatim-files-from", "--files-from=-"];
-
-fn roots(config: &FilesConfig) -> Vec<u8> {
-    config.root_paths.iter().flat_map(|path| path.bytes().chain([0])).collect()
-}
-
-fn tar(config: &FilesConfig) -> RemoteCommand {
-    match config.use_sudo {
-        true => RemoteCommand::new("sudo").args(["-n", "--", "tar"]),
-        false => RemoteCommand::new("tar"),
-    }
-}
-
-/// The root paths go over tar's input. A pattern is one word with its option, so that it cannot become one either.
-fn command(config: &FilesConfig) -> RemoteCommand {
-    let options = [
-        "--create",
-        "--file=-",
-        // Keeps names, sizes and times of any length; two times that change with each reading are left out.
-        "--format=posix",
-        "--pax-option=delete=atime,delete=ctime",
-        "--numeric-owner",
-        "--sparse",
-        // One line per message, whatever a file is called.
-        "--quoting-style=escape",
-    ];
-    let stay = config.one_file_system.then(|| "--one-file-system".to_owned());
-    let excludes = config.exclude.iter().map(|pattern| format!("--exclude={pattern}"));
-    let words = options.into_iter().map(str::to_owned).chain(stay).chain(excludes).chain(NAMES.map(str::to_owned));
-    tar(config).args(words).stdin(roots(config))
-}
-
 /// What tar printed, sorted. Bounded: of each kind the first lines are kept and the others counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Report {
+pub(super) struct Report {
     /// The root paths as tar prints them.
     roots: Vec<String>,
     /// Root paths that could not be read, with why.
@@ -84,13 +17,19 @@ struct Report {
     /// Single files that could not be read or changed meanwhile.
     file_errors: Vec<String>,
     file_error_count: usize,
+    /// Sockets and the like, which hold nothing that could be kept.
+    ignored: Vec<String>,
+    ignored_count: usize,
+    /// What this tar was built without.
+    lacks: Vec<&'static str>,
     /// Everything that is neither that nor harmless.
     other: Vec<String>,
     other_count: usize,
 }
 
 impl Report {
-    fn new(roots: &[String]) -> Self {
+    /// Of a tar that takes these root paths.
+    pub(super) fn new(roots: &[String]) -> Self {
         let roots = roots.iter().map(|root| escaped(trimmed(root))).collect();
         Self { roots, ..Self::default() }
     }
@@ -100,14 +39,13 @@ impl Report {
         let mut errors = self.file_errors.clone();
         if self.file_error_count > errors.len() {
             errors.truncate(MAX_SOURCE_ERRORS - 1);
-            errors.push(format!("and {} more; the log has them all", self.file_error_count - errors.len()));
+            errors.push(format!("and {} more; the log has what it has room for", self.file_error_count - errors.len()));
         }
         errors
     }
-}
 
-impl Judge for Report {
-    fn hear(&mut self, line: &str) {
+    /// Takes in a line.
+    pub(super) fn take_in(&mut self, line: &str) {
         let line = line.trim();
         let message = line.strip_prefix("tar: ");
         match message.map_or(Kind::of_stranger(line), Kind::of) {
@@ -119,11 +57,64 @@ impl Judge for Report {
                 }
                 keep(&mut self.file_errors, message.to_owned());
             }
+            Kind::Ignored(message) => {
+                self.ignored_count += 1;
+                keep(&mut self.ignored, message.to_owned());
+            }
+            Kind::Lacks(what) if self.lacks.contains(&what) => {}
+            Kind::Lacks(what) => self.lacks.push(what),
             Kind::Other => {
                 self.other_count += 1;
                 keep(&mut self.other, line.to_owned());
             }
         }
+    }
+
+    /// Fails unless all root paths were found.
+    pub(super) fn check_look(&self, code: i32) -> Result<(), SourceError> {
+        refused(code, self)?;
+        match self.file_errors.is_empty() {
+            true => Ok(()),
+            false => Err(lost_roots(&self.file_errors)),
+        }
+    }
+
+    /// Fails unless tar came to its end.
+    pub(super) fn check_listing(&self, code: i32) -> Result<(), SourceError> {
+        refused(code, self)?;
+        match code {
+            0 => Ok(()),
+            1 | 2 if self.is_of_files_alone() => Ok(()),
+            _ => Err(SourceError::Broken(format!("tar failed with exit {code}: {}", said(self)))),
+        }
+    }
+
+    /// What of it concerns whoever wants to know what is taken.
+    pub(super) fn told(&self) -> Vec<String> {
+        let lines = self.file_errors.iter().chain(&self.ignored).cloned();
+        self.shortcomings().chain(lines).collect()
+    }
+
+    fn is_of_files_alone(&self) -> bool {
+        self.other_count == 0 && self.file_error_count > 0
+    }
+
+    fn shortcomings(&self) -> impl Iterator<Item = String> {
+        let told = |what: &&str| format!("the server's tar was built without {what}: none is kept");
+        self.lacks.iter().map(told)
+    }
+}
+
+impl Judge for Report {
+    fn hear(&mut self, line: &str) {
+        self.take_in(line);
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let count = self.ignored_count;
+        let ignored =
+            (count > 0).then(|| format!("left out, as they hold nothing to keep: {count} sockets and the like"));
+        ignored.into_iter().chain(self.shortcomings()).collect()
     }
 
     /// tar's exit codes: 0 all read, 1 files changed while they were read, 2 something could not be read, or worse
@@ -138,8 +129,9 @@ impl Judge for Report {
             return Err(SourceError::Broken(format!("the tar was cut off (exit {code}); tar said: {}", said())));
         }
         match code {
-            0 => Ok(Vec::new()),
-            1 | 2 if self.other_count == 0 && self.file_error_count > 0 => Ok(self.source_errors()),
+            // Attributes that cannot be read do not show in it.
+            0 => Ok(self.source_errors()),
+            1 | 2 if self.is_of_files_alone() => Ok(self.source_errors()),
             _ => Err(SourceError::Broken(format!("tar failed with exit {code}: {}", said()))),
         }
     }
@@ -161,6 +153,8 @@ fn root_complaint(root: &str, message: &str) -> Option<String> {
 enum Kind<'a> {
     Harmless,
     File(&'a str),
+    Ignored(&'a str),
+    Lacks(&'static str),
     Other,
 }
 
@@ -168,16 +162,18 @@ impl<'a> Kind<'a> {
     /// GNU tar's messages in English ([list](https://git.savannah.gnu.org/cgit/tar.git/tree/src/create.c), `misc.c` and
     /// gnulib's `openat` wrappers), without `tar: ` before them.
     fn of(message: &'a str) -> Self {
-        const HARMLESS_ENDS: [&str; 6] = [
-            ": socket ignored",
-            ": door ignored",
+        const HARMLESS_ENDS: [&str; 3] = [
             ": file is unchanged; not dumped",
             ": file is on a different filesystem; not dumped",
-            ": Unknown file type; file ignored",
             "Exiting with failure status due to previous errors",
         ];
+        const IGNORED_ENDS: [&str; 3] = [": socket ignored", ": door ignored", ": Unknown file type; file ignored"];
+        const LACKING: [(&str, &str); 2] =
+            [("POSIX ACL support is not available", "ACLs"), ("XATTR support is not available", "extended attributes")];
         const FILE_ENDS: [&str; 2] = [": file changed as we read it", ": File removed before we read it"];
-        const FILE_WORDS: [&str; 9] = [
+        const FILE_WORDS: [&str; 10] = [
+            // Of extended attributes and ACLs.
+            ": Warning: Cannot ",
             ": Cannot open: ",
             ": Cannot stat: ",
             ": Cannot read: ",
@@ -188,8 +184,17 @@ impl<'a> Kind<'a> {
             ": Read error at byte ",
             ": File shrank by ",
         ];
-        if message.starts_with("Removing leading `") || HARMLESS_ENDS.iter().any(|end| message.ends_with(end)) {
+        // A file system without attributes has none to lose.
+        let has_none = message.contains(FILE_WORDS[0]) && message.ends_with(": Operation not supported");
+        if message.starts_with("Removing leading `")
+            || has_none
+            || HARMLESS_ENDS.iter().any(|end| message.ends_with(end))
+        {
             Self::Harmless
+        } else if IGNORED_ENDS.iter().any(|end| message.ends_with(end)) {
+            Self::Ignored(message)
+        } else if let Some((_, what)) = LACKING.iter().find(|(words, _)| message == *words) {
+            Self::Lacks(what)
         } else if FILE_ENDS.iter().any(|end| message.ends_with(end))
             || FILE_WORDS.iter().any(|word| message.contains(word))
         {
@@ -285,7 +290,7 @@ mod tests {
 
     fn report(lines: &[&str]) -> Report {
         let mut report = Report::new(&["/srv/site/".to_owned(), "/etc/ä\n".to_owned()]);
-        lines.iter().for_each(|line| report.hear(line));
+        lines.iter().for_each(|line| report.take_in(line));
         report
     }
 
@@ -294,18 +299,22 @@ mod tests {
     }
 
     #[test]
-    fn mounts_are_left_out_only_where_that_is_asked_for() {
-        let mut config = FilesConfig { root_paths: vec!["/".to_owned()], ..FilesConfig::default() };
-        let asked = |config: &FilesConfig| format!("{:?}", command(config)).contains("\"--one-file-system\"");
-        assert!(!asked(&config));
-        config.one_file_system = true;
-        assert!(asked(&config));
-    }
-
-    #[test]
     fn a_clean_end_is_whole() {
         let lines = ["tar: Removing leading `/' from member names", "tar: /srv/site/s: socket ignored"];
         assert_eq!(judged(0, &lines).unwrap(), Vec::<String>::new());
+        assert_eq!(report(&lines).remarks(), ["left out, as they hold nothing to keep: 1 sockets and the like"]);
+    }
+
+    #[test]
+    fn attributes_that_are_not_kept_are_told() {
+        let lost = "tar: /srv/site/a: Warning: Cannot fgetxattr: Permission denied";
+        let none = "tar: /mnt/fat/a: Warning: Cannot llistxattrat: Operation not supported";
+        assert_eq!(judged(0, &[lost, none]).unwrap(), ["/srv/site/a: Warning: Cannot fgetxattr: Permission denied"]);
+        let lacking = ["tar: POSIX ACL support is not available", "tar: XATTR support is not available"];
+        assert_eq!(judged(0, &lacking).unwrap(), Vec::<String>::new());
+        let remarks = report(&lacking).remarks();
+        assert!(remarks[0].contains("without ACLs") && remarks[1].contains("without extended"), "{remarks:?}");
+        assert!(judged(2, &lacking).is_err());
     }
 
     #[test]
@@ -369,10 +378,10 @@ mod tests {
     fn errors_are_bounded_and_counted() {
         let mut report = Report::default();
         for n in 0..500 {
-            report.hear(&format!("tar: /x/{n}: Cannot open: Permission denied"));
+            report.take_in(&format!("tar: /x/{n}: Cannot open: Permission denied"));
         }
         let errors = report.judge(2, &WHOLE).unwrap();
         assert_eq!(errors.len(), MAX_SOURCE_ERRORS);
-        assert_eq!(errors.last().unwrap(), "and 451 more; the log has them all");
+        assert_eq!(errors.last().unwrap(), "and 451 more; the log has what it has room for");
     }
 }
