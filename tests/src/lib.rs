@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps to wait: [`eventually`] looks until something is so, and fails with what it saw last.
 
+pub mod certificates;
 pub mod history;
 pub mod http;
 pub mod injections;

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::PATIENCE;
+use crate::certificates::Certificate;
 
 /// The superuser of every server, and its password.
 pub const SUPERUSER: (&str, &str) = ("boss", "of-the-tests");
@@ -25,6 +26,15 @@ pub struct Postgres {
 impl Postgres {
     /// Starts an empty server, as `postgres` where this runs as root: it refuses root.
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Starts one that offers TLS with a certificate, and asks everybody for it but the superuser.
+    pub fn start_with_tls(certificate: &Certificate) -> Self {
+        Self::start_with(Some(certificate))
+    }
+
+    fn start_with(certificate: Option<&Certificate>) -> Self {
         let dir = TempDir::new().unwrap();
         let (data, words) = (dir.path().join("data"), dir.path().join("password"));
         std::fs::write(&words, SUPERUSER.1).unwrap();
@@ -34,10 +44,29 @@ impl Postgres {
         let mut init = program("initdb");
         init.args(["--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "-U", SUPERUSER.0]);
         run(init.arg("--pwfile").arg(&words).arg("-D").arg(&data));
+        if let Some(certificate) = certificate {
+            let rules = format!("local all all scram-sha-256\nhost all {} all scram-sha-256\n", SUPERUSER.0);
+            std::fs::write(data.join("pg_hba.conf"), rules + "hostssl all all all scram-sha-256\n").unwrap();
+            // Only a key that nobody else can read is taken.
+            run(Command::new("cp").arg(&certificate.path).arg(data.join("server.crt")));
+            run(Command::new("cp").arg(&certificate.key).arg(data.join("server.key")));
+            run(Command::new("chmod").arg("600").arg(data.join("server.key")));
+            if rustix::process::geteuid().is_root() {
+                run(Command::new("chown").arg("-R").arg("postgres").arg(&data));
+            }
+        }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = program("postgres");
         server.arg("-D").arg(&data).arg("-k").arg(dir.path()).args(["-p", &port.to_string(), "-F"]);
-        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=20"]);
+        server.args([
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "max_connections=20",
+            "-c",
+            "max_locks_per_transaction=256",
+        ]);
+        server.args(["-c", if certificate.is_some() { "ssl=on" } else { "ssl=off" }]);
         let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let postgres = Self { port, child, _dir: dir };
         let started = Instant::now();
@@ -82,14 +111,26 @@ impl Postgres {
         let tables = "SELECT format('SELECT %L, count(*), md5(coalesce(string_agg(t::text, E''\\n'' ORDER BY t::text), '''')) \
                       FROM %I.%I t', schemaname || '.' || tablename, schemaname, tablename) FROM pg_tables \
                       WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY schemaname, tablename";
-        let each: Vec<String> = self.sql(database, tables).lines().map(str::to_owned).collect();
-        let each = each.into_iter().map(|table| self.sql(database, &table));
-        each.collect::<Vec<_>>().join("\n")
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let each: Vec<String> = self.sql(database, tables).lines().map(|table| format!("{table};\n")).collect();
+        std::fs::write(file.path(), each.concat()).unwrap();
+        let mut psql = self.client("psql", database);
+        run(psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file.path())).trim_end().to_owned()
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Postgres {
+    /// Ends it at once, with all its connections.
+    pub fn kill(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // Its own word for "at once"; it takes its children along.
             let _ = kill_process(pid, Signal::QUIT);

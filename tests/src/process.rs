@@ -44,8 +44,14 @@ pub struct Worker(Child);
 impl Worker {
     /// Starts `program`, which must be the worker's binary.
     pub fn start(program: &str, installation: &Installation) -> Self {
+        Self::start_with(program, installation, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(program: &str, installation: &Installation, more: &[(&str, &str)]) -> Self {
         let child = Command::new(program)
             .envs(worker_environment(&installation.stack))
+            .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)

@@ -103,6 +103,8 @@ mod tests {
             "redis_port number 6379",
             "redis_username text \"\"",
             "redis_password password null secret",
+            "redis_tls select \"disable\"",
+            "redis_tls_ca textarea \"\"",
             "compression_level number 6",
         ];
         assert_eq!(printed("redis-backups"), redis);

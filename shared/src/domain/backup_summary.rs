@@ -15,9 +15,6 @@ use super::slot::Tags;
 pub struct BackupSummary {
     /// Its id.
     pub id: Uuid,
-    /// The readable part of its keys; `None` is its day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<ReadablePath>,
     /// Which retention classes it counts for.
     pub tags: Tags,
     /// Where it is in its life.
@@ -33,13 +30,16 @@ pub struct BackupSummary {
     /// When it ended, however it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// The readable part of its objects' keys; `None` for the day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<ReadablePath>,
 }
 
 impl BackupSummary {
     /// A backup in short.
     pub fn of(backup: &Backup) -> Self {
         let Backup { id, tags, status, slot, created_at, started_at, completed_at, .. } = *backup;
-        Self { id, path: backup.path.clone(), tags, status, slot, created_at, started_at, completed_at }
+        Self { id, tags, status, slot, created_at, started_at, completed_at, path: backup.path.clone() }
     }
 
     /// Where its attempts put their files: under its path, or the UTC day on which it was due or asked for.

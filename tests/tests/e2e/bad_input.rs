@@ -246,7 +246,7 @@ async fn jobs() {
     serverless: 422 compute.type: must be server for file-backups
     no region: 422 compute.region: is required: EU or US
     an unknown region: 422 compute.region: must be EU or US
-    a field of another recipe: 422 config.root_path: is not a field of mysql-backups; it has mysql_host, mysql_port, mysql_username, mysql_password, mysql_database, mysql_excluded_tables, single_transaction, routines, events, triggers, run_on_replica, compression_level
+    a field of another recipe: 422 config.root_path: is not a field of mysql-backups; it has mysql_host, mysql_port, mysql_username, mysql_password, mysql_tls, mysql_tls_ca, mysql_database, mysql_excluded_tables, single_transaction, routines, events, triggers, run_on_replica, compression_level
     a database that is an option: 422 config.mysql_database: entry 1 must hold letters, digits, spaces and _-$.@#+ only, and begin with a letter, digit or _
     a host and a password: 422 config.mysql_host: must be a host name or address: letters, digits, dots and dashes, no leading dash; config.mysql_password: must not hold line breaks or other control characters
     a URL of another kind: 422 config.url: must begin with https:// or http://

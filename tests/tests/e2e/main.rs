@@ -12,6 +12,8 @@ mod canaries;
 mod compression;
 mod copies;
 mod crontabs;
+mod database_failures;
+mod database_tls;
 mod deletion;
 mod dialects;
 mod downloads;

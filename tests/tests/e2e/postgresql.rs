@@ -116,7 +116,7 @@ async fn all_databases_and_roles_come_back_as_they_were() {
     source.sql("shop", SHOP);
     source.sql("shop", "SELECT lo_from_bytea(4242, '\\x00010203')");
     source.sql("Odd name; x='y'", "CREATE TABLE t AS SELECT n FROM generate_series(1, 10) n");
-    let tables = (0..1000).map(|n| format!("CREATE TABLE many_{n} (n int); ")).collect::<String>();
+    let tables = (0..3000).map(|n| format!("CREATE TABLE many_{n} (n int); ")).collect::<String>();
     source.sql("Odd name; x='y'", &tables);
     // Who may read the large object and the roles' passwords: a superuser only.
     source.sql("postgres", "ALTER ROLE backup SUPERUSER");
@@ -265,6 +265,6 @@ async fn a_connection_killed_in_mid_dump_is_not_its_end() {
     proxy.release();
     let backup = rig.installation.backup_when(&backup, |backup| !backup["failure"].is_null()).await;
     assert_eq!(backup["status"], "pending", "it is tried again: {backup}");
-    assert!(backup["failure"]["message"].as_str().unwrap().contains("pg_dump failed with exit 1"), "{backup}");
+    assert!(backup["failure"]["message"].as_str().unwrap().contains("ended the connection"), "{backup}");
     leftovers::assert_only_named_objects(&rig.installation).await;
 }

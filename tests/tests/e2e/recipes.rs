@@ -288,13 +288,15 @@ async fn the_largest_jobs_fit_in_the_table() {
         (0..count).map(line).collect::<Vec<_>>().join("\n")
     };
     let tables = lines(1_000, 64, "t");
+    let authority =
+        format!("-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n", ("MAAA".repeat(16) + "\n").repeat(500));
     let largest = [
         job("file-backups", &json!({"root_path": lines(100, 655, "/"), "exclude": lines(1_000, 65, "")})),
         job(
             "postgresql-backups",
             &json!({
                 "postgresql_database": lines(100, 64, "d"), "postgresql_excluded_tables": tables,
-                "postgresql_excluded_table_data": tables, "postgresql_password": "ü".repeat(1_024),
+                "postgresql_excluded_table_data": tables, "postgresql_tls_ca": authority, "postgresql_password": "ü".repeat(1_024),
             }),
         ),
     ];

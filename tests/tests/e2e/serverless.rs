@@ -28,7 +28,7 @@ async fn run(
 }
 
 /// A proxy that leads to wherever an sshd in `folder` can connect to.
-async fn proxy(installation: &Installation, folder: &Path) -> (Sshd, u64) {
+pub async fn proxy(installation: &Installation, folder: &Path) -> (Sshd, u64) {
     let sshd = Sshd::start_with(folder, "").await.unwrap();
     let key = installation.api.post("/v1/ssh-keys", json!({"name": "jump"})).await.expect(201).data();
     sshd.authorize(key["public_key"].as_str().unwrap()).unwrap();

@@ -11,22 +11,22 @@ pub mod mysql;
 pub mod postgresql;
 pub mod redis;
 pub mod sqlite;
+mod tls;
 mod url;
 mod watched;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_shared::domain::host::Host;
 use holdfast_shared::domain::job::Job;
 use holdfast_shared::domain::object_key::FileName;
-use holdfast_shared::domain::recipe::{Access, Recipe};
+use holdfast_shared::domain::recipe::{Access, Recipe, Tls};
 use holdfast_shared::domain::retry::Retry;
 use holdfast_shared::domain::sealed::{Sealed, Secret};
 use holdfast_shared::service::Service;
 use tokio::io::AsyncRead;
 
-use crate::remote::{Bytes, Group, Machine, RemoteCommand, RemoteError, Road, Running};
+use crate::remote::{Bytes, Group, Machine, Relay, RemoteCommand, RemoteError, Road, Running, Wire};
 use watched::Watched;
 
 /// A dump could not be taken, or not whole. Display is safe to show to the job's owner.
@@ -77,8 +77,23 @@ pub struct Reach {
     pub host: Option<String>,
     /// Its port.
     pub port: u16,
-    /// What a certificate has to name: the host as the job names it, also where `host` is only what leads there.
+    /// The host as the job names it, also where `host` and `port` are only what leads there; a certificate has to name it.
     pub name: Option<String>,
+    /// Whether `host` and `port` are a port of ours that leads there.
+    pub is_ours: bool,
+    /// Whether that speaks TLS in place of the tool.
+    pub is_relayed: bool,
+}
+
+/// TLS that is asked for of a connection, and how its protocol begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// What the job asks for.
+    pub tls: &'a Tls,
+    /// The field of the job that does.
+    pub field: &'static str,
+    /// How the protocol begins.
+    pub wire: Wire,
 }
 
 impl Asked<'_> {
@@ -87,28 +102,23 @@ impl Asked<'_> {
         Ok(self.service.open_config_secret(self.job, key, sealed)?)
     }
 
-    /// The access to a database server as a tool of this job has to be told it; see [`Asked::reach`].
-    pub async fn access(&self, access: &Access) -> Result<Access, SourceError> {
-        let Reach { host, port, .. } = self.reach(access).await?;
-        let host = host.as_deref().map(Host::parse).transpose().map_err(|why| SourceError::Refused(why.to_owned()))?;
-        Ok(Access { host, port, ..access.clone() })
-    }
-
     /// Where a tool of this job finds its database server. A tool on the worker gets a local port that leads there: the
-    /// address that the guard judged, or what the job's proxy connects to, and nothing else.
-    pub async fn reach(&self, access: &Access) -> Result<Reach, SourceError> {
+    /// address that the guard judged, or what the job's proxy connects to, and nothing else. There `asking` is seen to by
+    /// a relay; elsewhere, and without it, by the tool.
+    pub async fn reach(&self, access: &Access, asking: Option<Asking<'_>>) -> Result<Reach, SourceError> {
         let name = access.host.as_ref().map(ToString::to_string);
-        match (self.road, &access.host) {
-            (None, _) => Ok(Reach { host: name.clone(), port: access.port, name }),
-            (Some(road), Some(host)) => {
-                let address = road.local_port(host, access.port).await?;
-                Ok(Reach { host: Some(address.ip().to_string()), port: address.port(), name })
-            }
-            (Some(_), None) => {
-                let message = "without a server the job has to name the database's host; set it";
-                Err(SourceError::Refused(message.to_owned()))
-            }
-        }
+        let Some(road) = self.road else {
+            return Ok(Reach { host: name.clone(), port: access.port, name, is_ours: false, is_relayed: false });
+        };
+        let Some(host) = &access.host else {
+            let message = "without a server the job has to name the database's host; set it";
+            return Err(SourceError::Refused(message.to_owned()));
+        };
+        let relay = asking.map(|Asking { tls, field, wire }| Relay::new(wire, tls, host, access.port, field));
+        let relay = relay.transpose()?.flatten();
+        let is_relayed = relay.is_some();
+        let address = road.relayed_port(host, access.port, relay).await?;
+        Ok(Reach { host: Some(address.ip().to_string()), port: address.port(), name, is_ours: true, is_relayed })
     }
 }
 
@@ -121,7 +131,7 @@ pub async fn plan(asked: &Asked<'_>) -> Result<Vec<Dump>, SourceError> {
         Recipe::PostgresqlBackups(config) => postgresql::plan(asked, config).await,
         Recipe::RedisBackups(config) => redis::plan(asked, config).await,
         Recipe::SqliteBackups(config) => sqlite::plan(config),
-        Recipe::LaravelForgeBackups(config) => laravel_forge::plan(asked.machine, config).await,
+        Recipe::LaravelForgeBackups(config) => laravel_forge::plan(asked, config).await,
         Recipe::MysqlBackups(config) => mysql::plan(asked, config).await,
     }
 }
@@ -168,6 +178,8 @@ pub struct Dump {
     pub name: FileName,
     /// What the log tells of it before it starts.
     pub notes: Vec<String>,
+    /// What tells on its output what the source waits for, should the dump stand still.
+    pub question: Option<RemoteCommand>,
     origin: Origin,
     judge: Box<dyn Judge>,
 }
@@ -192,7 +204,7 @@ impl fmt::Debug for Origin {
 impl Dump {
     /// What a command prints, judged by `judge`.
     pub fn of_command(name: FileName, command: RemoteCommand, judge: impl Judge + 'static) -> Self {
-        Self { name, notes: Vec::new(), origin: Origin::Command(command), judge: Box::new(judge) }
+        Self::new(name, Origin::Command(command), judge)
     }
 
     /// What the worker reads by itself, judged by `judge`, which hears nothing and is told of exit 0. A read that fails
@@ -202,7 +214,17 @@ impl Dump {
         bytes: impl AsyncRead + Send + Unpin + 'static,
         judge: impl Judge + 'static,
     ) -> Self {
-        Self { name, notes: Vec::new(), origin: Origin::Bytes(Box::new(bytes)), judge: Box::new(judge) }
+        Self::new(name, Origin::Bytes(Box::new(bytes)), judge)
+    }
+
+    fn new(name: FileName, origin: Origin, judge: impl Judge + 'static) -> Self {
+        Self { name, notes: Vec::new(), question: None, origin, judge: Box::new(judge) }
+    }
+
+    /// Has `question` run where the dump stands still; what it prints tells what the source waits for.
+    #[must_use]
+    pub fn asking(self, question: RemoteCommand) -> Self {
+        Self { question: Some(question), ..self }
     }
 
     /// Adds to what the log tells of it.

@@ -4,13 +4,17 @@
 //! characters that it drew at random; `redis-cli` passes those on, and they are taken away here. An RDB ends in the byte
 //! FF and a CRC64 of all before it ([format](https://rdb.fnordig.de/file_format.html)), which is reckoned up on the way.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use crc_fast::{CrcAlgorithm, Digest};
 use holdfast_shared::domain::object_key::FileName;
-use holdfast_shared::domain::recipe::RedisConfig;
+use holdfast_shared::domain::recipe::{RedisConfig, Tls, TlsMode};
 
-use super::complaints::Complaints;
-use super::{Asked, Dump, Judge, SourceError, SourceErrors};
-use crate::remote::RemoteCommand;
+use super::complaints::{Complaints, Meaning};
+use super::tls::{AUTHORITIES, NO_AUTHORITIES, with_authorities};
+use super::{Asked, Asking, Dump, Judge, Reach, SourceError, SourceErrors};
+use crate::remote::{Machine, Output, RemoteCommand, RemoteError, Wire};
 
 const MAGIC: &[u8] = b"REDIS";
 /// Magic and four digits of version.
@@ -21,6 +25,9 @@ const CHECKSUM_BYTES: usize = 8;
 const TRANSFER_MARK_BYTES: usize = 40;
 /// The first version of the format that has a checksum, that of Redis 2.6.
 const FIRST_VERSION_WITH_CHECKSUM: u32 = 5;
+
+/// How long a server may take to agree on TLS.
+const TLS_LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs the first program of the name that is there, in the name of Redis' successor too. It asks for the password on its
 /// input, so that it stands neither among its arguments nor in its environment.
@@ -33,27 +40,79 @@ exec redis-cli "$@"
 /// One dump, whatever is in the server.
 pub async fn plan(asked: &Asked<'_>, config: &RedisConfig) -> Result<Vec<Dump>, SourceError> {
     let password = config.access.password.as_ref().map(|sealed| asked.secret("redis_password", sealed)).transpose()?;
-    let config = &RedisConfig { access: asked.access(&config.access).await?, ..config.clone() };
+    let asking = Asking { tls: &config.tls, field: "redis_tls", wire: Wire::Tls };
+    let reach = asked.reach(&config.access, Some(asking)).await?;
+    // Nothing in its source compares a name, in any release of Redis' or Valkey's.
+    if config.tls.mode == TlsMode::VerifyFull && !reach.is_relayed {
+        return Err(SourceError::Refused(
+            "redis_tls is verify-full, but redis-cli checks no names; make it verify-ca with the authority of that \
+             server alone in redis_tls_ca, or let the job run without a server"
+                .to_owned(),
+        ));
+    }
     let input = password.map(|password| format!("{}\n", password.expose()).into_bytes());
-    Ok(vec![Dump::of_command(FileName::of("redis", "rdb"), command(config, input), Report::new())])
+    if config.tls.mode >= TlsMode::Require && !reach.is_relayed {
+        check_tls(asked.machine, config, &reach, input.clone()).await?;
+    }
+    let dump = command(config, &reach, input, &["--rdb", "-"]);
+    Ok(vec![Dump::of_command(FileName::of("redis", "rdb"), dump, Report::new())])
 }
 
-fn command(config: &RedisConfig, password_line: Option<Vec<u8>>) -> RemoteCommand {
-    let access = &config.access;
-    let mut words = ["-c", RUN, "sh", "-p", &access.port.to_string()].map(str::to_owned).to_vec();
-    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
-    if let Some(host) = &access.host {
-        option("-h", host);
+/// Has `redis-cli` connect once: it waits without end for a server that does not answer in TLS. Who may not `PING` gets
+/// an answer, too.
+async fn check_tls(
+    machine: &Machine,
+    config: &RedisConfig,
+    reach: &Reach,
+    password_line: Option<Vec<u8>>,
+) -> Result<(), SourceError> {
+    let asked = machine.output(command(config, reach, password_line, &["PING"]).limit(TLS_LIMIT)).await;
+    let Output { exit, .. } = asked.map_err(|error| match error {
+        RemoteError::TimedOut { .. } => SourceError::Broken(format!(
+            "redis_tls is {}, but the server did not agree on TLS within {} s; does it speak TLS on port {}?",
+            config.tls.mode.as_str(),
+            TLS_LIMIT.as_secs(),
+            reach.port,
+        )),
+        other => other.into(),
+    })?;
+    Complaints::new(|line| Meaning::lasting(refusal(line))).hear_all(&exit.stderr).check("redis-cli", exit.code)
+}
+
+fn command(config: &RedisConfig, reach: &Reach, password_line: Option<Vec<u8>>, asked: &[&str]) -> RemoteCommand {
+    let (script, mut input) = match reach.is_relayed {
+        true => (RUN.to_owned(), Vec::new()),
+        false => with_authorities(&config.tls, RUN),
+    };
+    let mut words = vec!["-c".to_owned(), script, "sh".to_owned()];
+    let mut options = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
+    options(&["-p", &reach.port.to_string()]);
+    if let Some(host) = &reach.host {
+        options(&["-h", host]);
+    }
+    if !reach.is_relayed {
+        options(&tls_options(&config.tls, reach.host.as_deref()));
     }
     if let Some(password_line) = password_line {
-        if let Some(user) = &access.username {
-            option("--user", user);
+        if let Some(user) = &config.access.username {
+            options(&["--user", user]);
         }
-        words.extend(["--askpass", "--rdb", "-"].map(str::to_owned));
-        return RemoteCommand::new("sh").args(words).stdin(password_line);
+        options(&["--askpass"]);
+        input.extend(password_line);
     }
-    option("--rdb", "-");
-    RemoteCommand::new("sh").args(words)
+    options(asked);
+    RemoteCommand::new("sh").args(words).stdin(input)
+}
+
+fn tls_options<'a>(tls: &Tls, host: Option<&'a str>) -> Vec<&'a str> {
+    let mut options = match tls.mode {
+        TlsMode::Disable | TlsMode::Prefer => return Vec::new(),
+        TlsMode::Require => vec!["--tls", "--insecure"],
+        TlsMode::VerifyCa | TlsMode::VerifyFull => vec!["--tls", "--cacert", AUTHORITIES],
+    };
+    // Who serves several names shows the certificate of the one that is asked for.
+    options.extend(host.filter(|host| host.parse::<IpAddr>().is_err()).into_iter().flat_map(|host| ["--sni", host]));
+    options
 }
 
 /// The judge of an RDB.
@@ -72,7 +131,7 @@ struct Report {
 impl Report {
     fn new() -> Self {
         let crc = Digest::new(CrcAlgorithm::Crc64Redis);
-        let complaints = Complaints::new(refusal);
+        let complaints = Complaints::new(|line| Meaning::lasting(refusal(line)));
         Self { complaints, head: Vec::new(), crc, last: Vec::new(), before_last: None }
     }
 
@@ -169,6 +228,14 @@ fn refusal(line: &str) -> Option<String> {
         "the server takes connections from its own host only; set a password there, or leave redis_host empty"
     } else if says("unknown command") && says("SYNC") {
         "the server does not let anybody copy it; managed ones often do not"
+    } else if says(NO_AUTHORITIES) {
+        "give the job the certificate of the server's authority: redis_tls_ca"
+    } else if says("certificate verify failed") || says("unable to get local issuer") {
+        "the server's certificate comes from none of the authorities; correct redis_tls_ca"
+    } else if says("SSL_connect failed") {
+        "there is no TLS with this server; set it up there, or correct redis_tls"
+    } else if says("--tls") || says("--sni") {
+        "this redis-cli knows no TLS; install that of Redis 6 or newer"
     } else if says("--askpass") || says("--user") {
         "this redis-cli cannot be given a password that others do not see; install that of Redis 6 or newer"
     } else {
@@ -246,15 +313,36 @@ mod tests {
         assert_eq!(report.leave_out(&[]), 0);
     }
 
+    fn reach(is_relayed: bool) -> Reach {
+        let host = Some("cache.example".to_owned());
+        Reach { host: host.clone(), port: 6379, name: host, is_ours: is_relayed, is_relayed }
+    }
+
     #[test]
     fn the_password_is_asked_for_on_the_input() {
         let mut config = RedisConfig::default();
         config.access.username = Some("backup".to_owned());
-        let with = format!("{:?}", command(&config, Some(b"hunter2\n".to_vec())));
+        let with = format!("{:?}", command(&config, &reach(false), Some(b"hunter2\n".to_vec()), &["--rdb", "-"]));
         assert!(with.contains(r#""--user", "backup", "--askpass", "--rdb", "-""#), "{with}");
         assert!(!with.contains("hunter2"), "{with}");
-        let without = format!("{:?}", command(&config, None));
-        assert!(without.contains(r#""-p", "6379", "--rdb", "-""#) && !without.contains("askpass"), "{without}");
+        let without = format!("{:?}", command(&config, &reach(false), None, &["--rdb", "-"]));
+        let words = r#""-p", "6379", "-h", "cache.example", "--rdb", "-""#;
+        assert!(without.contains(words) && !without.contains("askpass"), "{without}");
+    }
+
+    #[test]
+    fn a_tool_speaks_tls_unless_the_relay_does() {
+        let with = |mode, reach: &Reach| {
+            let tls = Tls { mode, authorities: None };
+            format!("{:?}", command(&RedisConfig { tls, ..RedisConfig::default() }, reach, None, &["PING"]))
+        };
+        let sni = r#""--sni", "cache.example""#;
+        let checked = with(TlsMode::VerifyCa, &reach(false));
+        assert!(checked.contains(&format!(r#""--tls", "--cacert", "/dev/fd/4", {sni}"#)), "{checked}");
+        assert!(with(TlsMode::Require, &reach(false)).contains(&format!(r#""--tls", "--insecure", {sni}"#)));
+        for plain in [with(TlsMode::Disable, &reach(false)), with(TlsMode::VerifyFull, &reach(true))] {
+            assert!(!plain.contains("--tls") && !plain.contains("--sni"), "{plain}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use holdfast_shared::domain::backup::MAX_SOURCE_ERRORS;
 use holdfast_shared::domain::object_key::FileName;
 use holdfast_shared::domain::recipe::SqliteConfig;
 
-use super::complaints::Complaints;
+use super::complaints::{Complaints, Meaning};
 use super::{Dump, Judge, SourceError, SourceErrors};
 use crate::remote::RemoteCommand;
 
@@ -69,7 +69,12 @@ struct Report {
 
 impl Report {
     fn new() -> Self {
-        Self { complaints: Complaints::new(refusal), head: Vec::new(), bytes: 0, found: Vec::new() }
+        Self {
+            complaints: Complaints::new(|line| Meaning::lasting(refusal(line))),
+            head: Vec::new(),
+            bytes: 0,
+            found: Vec::new(),
+        }
     }
 
     /// Bytes that the header promises: those of a page times the pages.

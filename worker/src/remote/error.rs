@@ -66,6 +66,18 @@ pub enum RemoteError {
         /// What is wrong with it.
         error: Box<RemoteError>,
     },
+    /// There is no TLS with a database server as the job asks for it.
+    #[error("TLS with {place} ({field}): {message}")]
+    Tls {
+        /// The server's host and port.
+        place: String,
+        /// The job's field that asks for it.
+        field: &'static str,
+        /// Why, and what to do.
+        message: String,
+        /// Whether trying again can help.
+        retry: Retry,
+    },
     /// The connection broke while a command ran.
     #[error("the connection was lost in the middle of it")]
     Lost,
@@ -86,6 +98,7 @@ impl RemoteError {
         match self {
             Self::Guarded(refused) => refused.retry(),
             Self::Proxy { error, .. } => error.retry(),
+            Self::Tls { retry, .. } => *retry,
             Self::Unreachable { .. } | Self::Lost | Self::Local(_) => Retry::Later,
             Self::BadTarget(_)
             | Self::UnknownName { .. }
@@ -111,6 +124,7 @@ impl RemoteError {
             | Self::Unreachable { .. }
             | Self::UnknownName { .. }
             | Self::Incompatible(_)
+            | Self::Tls { .. }
             | Self::Local(_) => "connect",
         }
     }

@@ -68,8 +68,11 @@ impl Jump {
         }
     }
 
-    /// Why the last connection to `host` came to nothing, where the jump said so.
+    /// Why the last connection to `host` came to nothing, where the jump said so or is gone itself.
     pub(super) fn trouble(&self, host: &Host, port: u16) -> Option<RemoteError> {
+        if !self.session.is_there() {
+            return Some(self.named(RemoteError::Lost));
+        }
         let log = self.session.master.control_socket().with_file_name("log");
         let words = std::fs::read_to_string(log).ok()?;
         let why = words.lines().rev().find_map(|line| line.split_once(": open failed: "))?.1;

@@ -7,18 +7,22 @@
 //! What lies behind a proxy is reached by a [`Road`] through the proxy's own connection, a server's sshd like anything
 //! else: each ssh knows one host, one key and one pinned host key, and which of the two failed is never in doubt.
 
+mod certificate;
 mod command;
 mod error;
 mod forward;
 mod jump;
 mod machine;
+mod relay;
 mod road;
 mod scan;
 mod target;
+mod verifier;
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +39,7 @@ pub use error::RemoteError;
 pub use forward::forwards;
 pub use jump::Jump;
 pub use machine::Machine;
+pub use relay::{Relay, Wire};
 pub use road::{Road, Stream};
 
 use error::Complaint;
@@ -60,6 +65,9 @@ pub struct Session {
     way: Option<Box<Road>>,
     /// Words before those of each command.
     wrap: Vec<String>,
+    /// A client of the master's that asks for nothing: with it there is always one, so that the master ends neither in a
+    /// long pause between two commands nor where it only forwards. It goes with this process, however that ends.
+    _client: UnixStream,
     /// Holds the master's socket; removed when dropped.
     folder: TempDir,
 }
@@ -102,7 +110,9 @@ impl Session {
             Err(_) => return Err(unreachable(&target, "logging in took longer than a minute")),
         };
         removed.map_err(RemoteError::Local)?;
-        Ok(Self { master: Arc::new(master), host_key, user: target.user, way: None, wrap: Vec::new(), folder })
+        let client = UnixStream::connect(master.control_socket()).map_err(RemoteError::Local)?;
+        let (master, user) = (Arc::new(master), target.user);
+        Ok(Self { master, host_key, user, way: None, wrap: Vec::new(), _client: client, folder })
     }
 
     /// The same, but connects from the jump that `road` goes through.
@@ -138,6 +148,11 @@ impl Session {
     /// The key that the server showed.
     pub fn host_key(&self) -> &HostKey {
         &self.host_key
+    }
+
+    /// Whether the connection still stands, as far as its master has noticed.
+    pub(super) fn is_there(&self) -> bool {
+        UnixStream::connect(self.master.control_socket()).is_ok()
     }
 
     /// Disconnects. Commands that still run lose their connection.

@@ -18,12 +18,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Jump, RemoteError};
+use super::{Jump, Relay, RemoteError};
 
 /// How long all addresses of a host together may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Buffers of a connection through a local port, each way.
-const COPY_BYTES: usize = 128 << 10;
+pub(super) const COPY_BYTES: usize = 128 << 10;
 
 /// How the worker reaches what a user named.
 #[derive(Debug)]
@@ -73,6 +73,11 @@ impl Road {
 
     /// A port of this machine that leads to `host`, for tools that connect by themselves, until the road is closed.
     pub async fn local_port(&self, host: &Host, port: u16) -> Result<SocketAddr, RemoteError> {
+        self.relayed_port(host, port, None).await
+    }
+
+    /// The same, by a relay that speaks TLS in place of the tool, if there is one.
+    pub async fn relayed_port(&self, host: &Host, port: u16, relay: Option<Relay>) -> Result<SocketAddr, RemoteError> {
         let mut ports = self.ports.lock().await;
         if let Some(open) = ports.iter().find(|open| open.host == *host && open.port == port) {
             return Ok(open.address);
@@ -80,7 +85,7 @@ impl Road {
         let end = self.find(host, port).await?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(RemoteError::Local)?;
         let address = listener.local_addr().map_err(RemoteError::Local)?;
-        let serving = AbortOnDropHandle::new(tokio::spawn(serve(listener, end, self.trouble.clone())));
+        let serving = AbortOnDropHandle::new(tokio::spawn(serve(listener, end, relay, self.trouble.clone())));
         ports.push(LocalPort { host: host.clone(), port, address, _serving: serving });
         Ok(address)
     }
@@ -163,27 +168,36 @@ struct LocalPort {
     _serving: AbortOnDropHandle<()>,
 }
 
-async fn serve(listener: TcpListener, end: End, trouble: Arc<Mutex<Option<RemoteError>>>) {
-    let end = Arc::new(end);
+async fn serve(listener: TcpListener, end: End, relay: Option<Relay>, trouble: Arc<Mutex<Option<RemoteError>>>) {
+    let (end, relay) = (Arc::new(end), Arc::new(relay));
     let mut connections = JoinSet::new();
     loop {
-        let Ok((mut near, _)) = listener.accept().await else {
+        let Ok((near, _)) = listener.accept().await else {
             // Out of file descriptors, say: whoever connects sees that nothing answers.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         while connections.try_join_next().is_some() {}
-        let (end, trouble) = (end.clone(), trouble.clone());
+        let (end, relay, trouble) = (end.clone(), relay.clone(), trouble.clone());
         connections.spawn(async move {
-            match end.connect().await {
-                Ok(mut far) => {
-                    let _ = near.set_nodelay(true);
-                    // Either side sees how the other one ended; that it did so early is for the protocol to tell.
-                    let _ = copy_bidirectional_with_sizes(&mut near, &mut far, COPY_BYTES, COPY_BYTES).await;
-                }
-                Err(error) => *locked(&trouble) = Some(error),
+            if let Err(error) = pass(near, &end, relay.as_ref().as_ref()).await {
+                *locked(&trouble) = Some(error);
             }
         });
+    }
+}
+
+/// Connects and passes on what both sides say, until one of them ends.
+async fn pass(mut near: TcpStream, end: &End, relay: Option<&Relay>) -> Result<(), RemoteError> {
+    let mut far = end.connect().await?;
+    let _ = near.set_nodelay(true);
+    match relay {
+        Some(relay) => relay.pass(near, far).await,
+        None => {
+            // Either side sees how the other one ended; that it did so early is for the protocol to tell.
+            let _ = copy_bidirectional_with_sizes(&mut near, &mut far, COPY_BYTES, COPY_BYTES).await;
+            Ok(())
+        }
     }
 }
 

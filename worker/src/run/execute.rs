@@ -130,7 +130,7 @@ pub(super) async fn execute(kept: &Kept) -> Result<Finished, RunError> {
     let finished = match hooks::before(kept, &site.machine, &scripts).await {
         Ok(()) => {
             limits::be_polite(kept, &mut site.machine).await;
-            let finished = limits::within(kept, dump(kept, &site, targets, &sealing)).await;
+            let finished = limits::within(kept, &site.machine, dump(kept, &site, targets, &sealing)).await;
             site.machine.run_by(&[]);
             finished.map_err(|error| site.explained(error))
         }
@@ -312,6 +312,7 @@ async fn store(
     };
     let uploads = until_stopped(kept, targets.everywhere(start)).await?;
     dump.notes.iter().for_each(|note| kept.log.line(note));
+    kept.limits.ask_by(dump.question.clone());
     let log = kept.log.clone();
     let mut source = until_stopped(kept, async { Ok(dump.start(machine, move |line| log.line(line)).await?) }).await?;
     kept.log.line(format!("dump of {name} started"));
@@ -331,6 +332,7 @@ async fn store(
             return Err(error);
         }
     };
+    kept.limits.ask_by(None);
     kept.log.line(format!("dump is whole: {} bytes, SHA-256 {}", piped.plain_bytes, piped.plain_sha256));
     kept.log.line(format!("to be stored: {} bytes, SHA-256 {}", piped.stored_bytes, piped.stored_sha256));
     until_stopped(kept, complete(kept, targets, &uploads, &piped)).await?;

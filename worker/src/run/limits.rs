@@ -23,7 +23,9 @@ const MAX_LOOK: Duration = Duration::from_secs(5);
 const READS_PER_SECOND: u64 = 20;
 /// How much time that was not used for reading may be made up for.
 const BURST: Duration = Duration::from_millis(250);
-/// How long looking for `ionice` may take.
+/// How much of what the source says it waits for is told.
+const MAX_TOLD_CHARS: usize = 500;
+/// How long looking for `ionice` may take, or asking what the source waits for.
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Which limit of its job a run has come to.
@@ -83,6 +85,8 @@ struct State {
     taken: u64,
     /// When the next bytes may be read.
     next_read: Instant,
+    /// What tells what the source waits for.
+    question: Option<RemoteCommand>,
 }
 
 /// Something that a storage owes an answer to, until it is dropped.
@@ -93,7 +97,10 @@ pub(super) struct Owing<'a> {
 
 impl RunLimits {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::new(State { owing: Vec::new(), taken: 0, next_read: Instant::now() }) }
+        Self {
+            limits,
+            state: Mutex::new(State { owing: Vec::new(), taken: 0, next_read: Instant::now(), question: None }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -106,13 +113,33 @@ impl RunLimits {
         Owing { limits: self, storage }
     }
 
-    fn waited_for(&self) -> String {
+    /// Notes what can be run to tell what the source waits for, from now on.
+    pub(super) fn ask_by(&self, question: Option<RemoteCommand>) {
+        self.state().question = question;
+    }
+
+    /// Storages that are waited for; empty where it is the source.
+    fn owed_by(&self) -> Vec<String> {
         let mut owing = self.state().owing.clone();
         owing.sort_unstable();
         owing.dedup();
-        match owing.is_empty() {
-            true => "the source".to_owned(),
-            false => format!("storage {}", owing.join(", ")),
+        owing
+    }
+
+    /// What is waited for, as far as storages and source can tell.
+    async fn waited_for(&self, machine: &Machine) -> String {
+        let owing = self.owed_by();
+        if !owing.is_empty() {
+            return format!("storage {}", owing.join(", "));
+        }
+        let question = self.state().question.clone();
+        let Some(question) = question else { return "the source".to_owned() };
+        let asked = tokio::time::timeout(LOOK_LIMIT, machine.output(question.limit(LOOK_LIMIT))).await;
+        let told = asked.ok().and_then(Result::ok).filter(|told| told.exit.code == 0).map(|told| told.stdout);
+        let lines: Vec<String> = told.iter().flat_map(|told| told.lines()).map(|line| line.trim().to_owned()).collect();
+        match lines.iter().find(|line| !line.is_empty()) {
+            Some(line) => line.chars().take(MAX_TOLD_CHARS).collect(),
+            None => "the source".to_owned(),
         }
     }
 
@@ -147,11 +174,15 @@ impl Drop for Owing<'_> {
 
 /// Does the work of a run within its time and without standing still. Where it does not stay within them it is stopped, and
 /// may still delete what it stored.
-pub(super) async fn within<T>(kept: &Kept, work: impl Future<Output = Result<T, RunError>>) -> Result<T, RunError> {
+pub(super) async fn within<T>(
+    kept: &Kept,
+    machine: &Machine,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
     let mut work = std::pin::pin!(work);
     let exceeded = tokio::select! {
         done = &mut work => return done,
-        exceeded = watch(kept) => exceeded,
+        exceeded = watch(kept, machine) => exceeded,
     };
     kept.stop_because(StopCause::Limit);
     match work.await {
@@ -161,7 +192,7 @@ pub(super) async fn within<T>(kept: &Kept, work: impl Future<Output = Result<T, 
 }
 
 /// Ends when a limit of time is exceeded.
-async fn watch(kept: &Kept) -> Exceeded {
+async fn watch(kept: &Kept, machine: &Machine) -> Exceeded {
     let Limits { run_seconds, stall_seconds, .. } = kept.limits.limits;
     let (end, stall) = (Instant::now() + secs(run_seconds), secs(stall_seconds));
     let look = (stall / 10).clamp(MIN_LOOK, MAX_LOOK);
@@ -180,7 +211,7 @@ async fn watch(kept: &Kept) -> Exceeded {
             (seen, waited) = (bytes(), Duration::ZERO);
         }
         if waited >= stall {
-            return Exceeded::Stalled { secs: stall_seconds, what: kept.limits.waited_for() };
+            return Exceeded::Stalled { secs: stall_seconds, what: kept.limits.waited_for(machine).await };
         }
     }
 }
@@ -300,12 +331,12 @@ mod tests {
     #[test]
     fn waiting_names_each_storage_once_or_the_source() {
         let limits = RunLimits::new(Limits::default());
-        assert_eq!(limits.waited_for(), "the source");
+        assert!(limits.owed_by().is_empty());
         let (first, again, other) = (limits.owing("main"), limits.owing("main"), limits.owing("far"));
-        assert_eq!(limits.waited_for(), "storage far, main");
+        assert_eq!(limits.owed_by(), ["far", "main"]);
         drop((first, other));
-        assert_eq!(limits.waited_for(), "storage main");
+        assert_eq!(limits.owed_by(), ["main"]);
         drop(again);
-        assert_eq!(limits.waited_for(), "the source");
+        assert!(limits.owed_by().is_empty());
     }
 }

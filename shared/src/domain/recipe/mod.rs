@@ -10,6 +10,7 @@ mod postgresql;
 mod reader;
 mod redis;
 mod sqlite;
+mod tls;
 mod url;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub use mysql::MysqlConfig;
 pub use postgresql::{PostgresqlConfig, PostgresqlFormat};
 pub use redis::RedisConfig;
 pub use sqlite::SqliteConfig;
+pub use tls::{Tls, TlsMode};
 pub use url::UrlConfig;
 
 use super::field::present;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, AccessKeys};
 use super::field::{COMPRESSION_LEVEL, DEFAULT_COMPRESSION_LEVEL, FieldDefinition, FieldKind, Setting};
 use super::reader::ConfigReader;
+use super::tls::{Tls, TlsKeys};
 use super::{Config, Recipe, RecipeDefinition};
 use crate::domain::sealed::Sealed;
 
@@ -13,6 +14,9 @@ use crate::domain::sealed::Sealed;
 pub struct MysqlConfig {
     /// Where the database server is, and who logs in.
     pub access: Access,
+    /// How the connection to it is protected.
+    #[serde(default = "Tls::preferred")]
+    pub tls: Tls,
     /// Databases to take; empty for all.
     #[serde(default)]
     pub databases: Vec<String>,
@@ -35,6 +39,7 @@ pub struct MysqlConfig {
 }
 
 const ACCESS: AccessKeys = ["mysql_host", "mysql_port", "mysql_username", "mysql_password"];
+const TLS: TlsKeys = ["mysql_tls", "mysql_tls_ca"];
 
 pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
     id: 28,
@@ -46,6 +51,8 @@ pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
         FieldDefinition::port(ACCESS[1], "MySQL Port"),
         FieldDefinition::username(ACCESS[2], "MySQL Username"),
         FieldDefinition::password(ACCESS[3], "MySQL Password"),
+        FieldDefinition::tls(TLS[0], "MySQL TLS"),
+        FieldDefinition::authorities(TLS[1], "MySQL TLS Authorities"),
         FieldDefinition::databases("mysql_database", "MySQL Database"),
         FieldDefinition::new(
             FieldKind::Textarea,
@@ -67,6 +74,7 @@ impl Default for MysqlConfig {
     fn default() -> Self {
         Self {
             access: Access::local(3306),
+            tls: Tls::preferred(),
             databases: Vec::new(),
             excluded_tables: Vec::new(),
             single_transaction: true,
@@ -86,6 +94,7 @@ impl Config for MysqlConfig {
 
     fn read(&mut self, reader: &mut ConfigReader<'_>) {
         self.access.read(reader, ACCESS);
+        self.tls.read(reader, TLS);
         reader.databases("mysql_database", &mut self.databases);
         reader.tables("mysql_excluded_tables", &mut self.excluded_tables);
         reader.flag("single_transaction", &mut self.single_transaction);
@@ -98,6 +107,7 @@ impl Config for MysqlConfig {
 
     fn settings(&self) -> Vec<Setting<'_>> {
         let mut settings = self.access.settings();
+        settings.extend(self.tls.settings());
         settings.extend([
             Setting::list(&self.databases, ","),
             Setting::list(&self.excluded_tables, "\n"),

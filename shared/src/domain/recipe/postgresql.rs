@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, AccessKeys};
 use super::field::{COMPRESSION_LEVEL, DEFAULT_COMPRESSION_LEVEL, FieldDefinition, FieldKind, Setting};
 use super::reader::ConfigReader;
+use super::tls::{Tls, TlsKeys};
 use super::{Config, Recipe, RecipeDefinition};
 use crate::domain::sealed::Sealed;
 
@@ -13,6 +14,9 @@ use crate::domain::sealed::Sealed;
 pub struct PostgresqlConfig {
     /// Where the database server is, and who logs in.
     pub access: Access,
+    /// How the connection to it is protected.
+    #[serde(default = "Tls::preferred")]
+    pub tls: Tls,
     /// Databases to take; empty for all.
     #[serde(default)]
     pub databases: Vec<String>,
@@ -43,6 +47,7 @@ pub enum PostgresqlFormat {
 const FORMATS: [(&str, PostgresqlFormat); 2] =
     [("plain", PostgresqlFormat::Plain), ("custom", PostgresqlFormat::Custom)];
 const ACCESS: AccessKeys = ["postgresql_host", "postgresql_port", "postgresql_username", "postgresql_password"];
+const TLS: TlsKeys = ["postgresql_tls", "postgresql_tls_ca"];
 
 pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
     id: 1002,
@@ -54,6 +59,8 @@ pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
         FieldDefinition::port(ACCESS[1], "PostgreSQL Port"),
         FieldDefinition::username(ACCESS[2], "PostgreSQL Username"),
         FieldDefinition::password(ACCESS[3], "PostgreSQL Password"),
+        FieldDefinition::tls(TLS[0], "PostgreSQL TLS"),
+        FieldDefinition::authorities(TLS[1], "PostgreSQL TLS Authorities"),
         FieldDefinition::databases("postgresql_database", "PostgreSQL Database"),
         FieldDefinition::new(
             FieldKind::Textarea,
@@ -83,6 +90,7 @@ impl Default for PostgresqlConfig {
     fn default() -> Self {
         Self {
             access: Access::local(5432),
+            tls: Tls::preferred(),
             databases: Vec::new(),
             excluded_tables: Vec::new(),
             excluded_table_data: Vec::new(),
@@ -100,6 +108,7 @@ impl Config for PostgresqlConfig {
 
     fn read(&mut self, reader: &mut ConfigReader<'_>) {
         self.access.read(reader, ACCESS);
+        self.tls.read(reader, TLS);
         reader.databases("postgresql_database", &mut self.databases);
         reader.tables("postgresql_excluded_tables", &mut self.excluded_tables);
         reader.tables("postgresql_excluded_table_data", &mut self.excluded_table_data);
@@ -110,6 +119,7 @@ impl Config for PostgresqlConfig {
 
     fn settings(&self) -> Vec<Setting<'_>> {
         let mut settings = self.access.settings();
+        settings.extend(self.tls.settings());
         settings.extend([
             Setting::list(&self.databases, ","),
             Setting::list(&self.excluded_tables, "\n"),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, AccessKeys};
 use super::field::{COMPRESSION_LEVEL, DEFAULT_COMPRESSION_LEVEL, FieldDefinition, Setting};
 use super::reader::ConfigReader;
+use super::tls::{Tls, TlsKeys};
 use super::{Config, Recipe, RecipeDefinition};
 use crate::domain::sealed::Sealed;
 
@@ -13,11 +14,15 @@ use crate::domain::sealed::Sealed;
 pub struct RedisConfig {
     /// Where the database server is, and who logs in.
     pub access: Access,
+    /// How the connection to it is protected.
+    #[serde(default = "Tls::disabled")]
+    pub tls: Tls,
     /// zstd level 1 to 19; 0 stores the dump as it is.
     pub compression_level: u8,
 }
 
 const ACCESS: AccessKeys = ["redis_host", "redis_port", "redis_username", "redis_password"];
+const TLS: TlsKeys = ["redis_tls", "redis_tls_ca"];
 
 pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
     id: 1004,
@@ -29,6 +34,8 @@ pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
         FieldDefinition::port(ACCESS[1], "Redis Port"),
         FieldDefinition::username(ACCESS[2], "Redis Username"),
         FieldDefinition::password(ACCESS[3], "Redis Password"),
+        FieldDefinition::firm_tls(TLS[0], "Redis TLS"),
+        FieldDefinition::authorities(TLS[1], "Redis TLS Authorities"),
         COMPRESSION_LEVEL,
     ],
     blank: || Recipe::RedisBackups(RedisConfig::default()),
@@ -36,7 +43,7 @@ pub(super) static DEFINITION: RecipeDefinition = RecipeDefinition {
 
 impl Default for RedisConfig {
     fn default() -> Self {
-        Self { access: Access::local(6379), compression_level: DEFAULT_COMPRESSION_LEVEL }
+        Self { access: Access::local(6379), tls: Tls::disabled(), compression_level: DEFAULT_COMPRESSION_LEVEL }
     }
 }
 
@@ -47,11 +54,13 @@ impl Config for RedisConfig {
 
     fn read(&mut self, reader: &mut ConfigReader<'_>) {
         self.access.read(reader, ACCESS);
+        self.tls.read_firm(reader, TLS);
         reader.compression_level(&mut self.compression_level);
     }
 
     fn settings(&self) -> Vec<Setting<'_>> {
         let mut settings = self.access.settings();
+        settings.extend(self.tls.settings());
         settings.extend([Setting::Number(self.compression_level.into())]);
         settings
     }

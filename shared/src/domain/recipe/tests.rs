@@ -8,6 +8,9 @@ use super::*;
 /// A field's key, what is sent for it, and how that prints.
 type Given = (&'static str, &'static str, &'static str);
 
+/// What has the form of a certificate.
+const AUTHORITY: &str = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+
 /// What is sent for each field of each recipe.
 const GIVEN: [(&str, &[Given]); 8] = [
     (
@@ -37,6 +40,8 @@ const GIVEN: [(&str, &[Given]); 8] = [
             ("mysql_port", "3307", "3307"),
             ("mysql_username", "snapshooter-demo", "snapshooter-demo"),
             ("mysql_password", "hunter2", "**set**"),
+            ("mysql_tls", "verify-full", "verify-full"),
+            ("mysql_tls_ca", AUTHORITY, AUTHORITY),
             ("mysql_database", "shop, my-popular-minecraft-server", "shop,my-popular-minecraft-server"),
             ("mysql_excluded_tables", "sessions\nshop.cache, logs", "sessions\nshop.cache\nlogs"),
             ("single_transaction", "0", "False"),
@@ -62,6 +67,8 @@ const GIVEN: [(&str, &[Given]); 8] = [
             ("postgresql_port", "5433", "5433"),
             ("postgresql_username", "backup", "backup"),
             ("postgresql_password", " hunter2 ", "**set**"),
+            ("postgresql_tls", "verify-ca", "verify-ca"),
+            ("postgresql_tls_ca", AUTHORITY, AUTHORITY),
             ("postgresql_database", "Größe 1", "Größe 1"),
             ("postgresql_excluded_tables", "public.log", "public.log"),
             ("postgresql_excluded_table_data", "public.audit", "public.audit"),
@@ -89,6 +96,8 @@ const GIVEN: [(&str, &[Given]); 8] = [
             ("redis_port", "6380", "6380"),
             ("redis_username", "backup", "backup"),
             ("redis_password", "hunter2", "**set**"),
+            ("redis_tls", "require", "require"),
+            ("redis_tls_ca", AUTHORITY, AUTHORITY),
             ("compression_level", "3", "3"),
         ],
     ),
@@ -262,9 +271,10 @@ fn each_kind_of_field_says_what_it_takes() {
                     let wrong = [json!(2), json!("perhaps"), json!([true]), json!({})];
                     wrong.into_iter().for_each(|value| refused(value, "must be true or false"));
                 }
-                FieldKind::Select(_) => {
+                FieldKind::Select(words) => {
+                    let says = format!("must be one of {}", words.join(", "));
                     let wrong = [json!(1), json!("PLAIN"), json!("tar"), json!(["plain"])];
-                    wrong.into_iter().for_each(|value| refused(value, "must be one of plain, custom"));
+                    wrong.into_iter().for_each(|value| refused(value, &says));
                 }
                 FieldKind::Text | FieldKind::Textarea | FieldKind::Password => {
                     let wrong = [json!(3), json!(true), json!(["/"]), json!({"value": "/"})];

@@ -1,7 +1,7 @@
 //! The database of a site, as its `.env` names it.
 
 use holdfast_shared::domain::host::Host;
-use holdfast_shared::domain::recipe::{Access, PostgresqlConfig};
+use holdfast_shared::domain::recipe::{Access, PostgresqlConfig, Tls};
 use holdfast_shared::domain::sealed::Secret;
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -81,6 +81,8 @@ fn mysql(named: Named) -> Result<Database, String> {
         socket: named.socket,
         username: named.username,
         password: named.password,
+        tls: Tls::preferred(),
+        shown: None,
         corrected_by: "DB_USERNAME and DB_PASSWORD in the site's .env",
     };
     Ok(Database::Mysql { login, name: named.name.ok_or(NAMELESS)? })

@@ -7,14 +7,15 @@ mod site;
 use holdfast_shared::domain::object_key::FileName;
 use holdfast_shared::domain::recipe::{LaravelForgeConfig, MysqlConfig};
 
-use super::{Dump, SourceError, files, mysql, postgresql};
+use super::{Asked, Dump, SourceError, files, mysql, postgresql};
 use crate::remote::Machine;
 use database::Database;
 use dotenv::Dotenv;
 use site::Site;
 
 /// Looks at the sites: for each its database first, as the smaller window, then its files.
-pub async fn plan(machine: &Machine, config: &LaravelForgeConfig) -> Result<Vec<Dump>, SourceError> {
+pub async fn plan(asked: &Asked<'_>, config: &LaravelForgeConfig) -> Result<Vec<Dump>, SourceError> {
+    let machine = asked.machine;
     let mut planned = Planned::default();
     for site in site::find(machine, config).await? {
         let of_site = |error| match error {
@@ -22,7 +23,7 @@ pub async fn plan(machine: &Machine, config: &LaravelForgeConfig) -> Result<Vec<
             SourceError::Broken(message) => SourceError::Broken(format!("site {}: {message}", site.folder)),
             other => other,
         };
-        let note = planned.database(machine, config, &site).await.map_err(of_site)?;
+        let note = planned.database(asked, config, &site).await.map_err(of_site)?;
         planned.files(machine, config, &site, note).await.map_err(of_site)?;
     }
     Ok(planned.dumps)
@@ -40,10 +41,11 @@ impl Planned {
     /// Plans the database of a site; answers what the log tells where there is none.
     async fn database(
         &mut self,
-        machine: &Machine,
+        asked: &Asked<'_>,
         config: &LaravelForgeConfig,
         site: &Site,
     ) -> Result<Option<String>, SourceError> {
+        let machine = asked.machine;
         if !config.backup_database {
             return Ok(None);
         }
@@ -68,7 +70,7 @@ impl Planned {
             }
             Database::Postgresql { config, password, name } => {
                 let file = self.unused_name(&stem(&name), "sql");
-                postgresql::plan_one(machine, &config, password, file).await.map_err(as_env_says)?
+                postgresql::plan_one(asked, &config, password, file).await.map_err(as_env_says)?
             }
             Database::Other { kind } => {
                 return Err(SourceError::Refused(format!(

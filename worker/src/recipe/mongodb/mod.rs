@@ -11,7 +11,7 @@ use holdfast_shared::domain::object_key::FileName;
 use holdfast_shared::domain::recipe::MongodbConfig;
 use holdfast_shared::domain::sealed::Secret;
 
-use super::complaints::Complaints;
+use super::complaints::{Complaints, Meaning};
 use super::{Asked, Dump, Judge, SourceError, SourceErrors};
 use crate::remote::{Machine, RemoteCommand};
 use archive::Archive;
@@ -53,7 +53,7 @@ fn mongodump(config: &MongodbConfig, password: Option<&Secret>) -> RemoteCommand
 async fn has_oplog(machine: &Machine, config: &MongodbConfig, password: Option<&Secret>) -> Result<bool, SourceError> {
     let options = ["--db=local", "--collection=system.replset"];
     let output = machine.output(mongodump(config, password).args(options).limit(LOOK_LIMIT)).await?;
-    Complaints::new(refusal).hear_all(&output.exit.stderr).check("mongodump", output.exit.code)?;
+    complaints().hear_all(&output.exit.stderr).check("mongodump", output.exit.code)?;
     Ok(describes_replica_set(&output.exit.stderr))
 }
 
@@ -72,7 +72,7 @@ struct Report {
 
 impl Report {
     fn new(database: Option<String>) -> Self {
-        Self { complaints: Complaints::new(refusal), archive: Archive::new(), database }
+        Self { complaints: complaints(), archive: Archive::new(), database }
     }
 }
 
@@ -98,6 +98,10 @@ impl Judge for Report {
             _ => Ok(Vec::new()),
         }
     }
+}
+
+fn complaints() -> Complaints {
+    Complaints::new(|line| Meaning::lasting(refusal(line)))
 }
 
 /// Complaints of `mongodump` and the server that stay until somebody acts.

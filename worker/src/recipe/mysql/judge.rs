@@ -1,85 +1,32 @@
 //! What the tools complain of, with what to do about it; and whether a dump is whole.
 
-use crate::recipe::{Judge, SourceError, SourceErrors};
 use holdfast_shared::domain::backup::MAX_SOURCE_ERRORS;
 
 use super::login::Login;
+use crate::recipe::complaints::{Complaints, MAX_LINE_CHARS, Meaning};
+use crate::recipe::tls::NO_AUTHORITIES;
+use crate::recipe::{Judge, SourceError, SourceErrors};
 
-/// How many lines that say nothing known are kept for the message, and how much of each, characters.
-const MAX_LINES: usize = 3;
-const MAX_LINE_CHARS: usize = 500;
-/// What env and shells answer for a program that is not there.
-const EXIT_NOT_FOUND: i32 = 127;
 /// How the last line of a whole dump begins, with or without its time behind it (`write_footer` of `mysqldump.cc`).
 const END_MARK: &[u8] = b"-- Dump completed";
 
-/// What a tool printed as errors. Bounded.
-#[derive(Debug, Clone)]
-pub(super) struct Complaints {
+/// What the tools of a login complain of. `grant` are the statements that it needs for everything that is asked for; empty
+/// while that is not known.
+pub(super) fn complaints(login: &Login, grant: String) -> Complaints {
+    let reader = Reader { place: login.place(), corrected_by: login.corrected_by, grant };
+    Complaints::new(move |line| if is_warning(line) { Meaning::Noise } else { reader.meaning_of(line) })
+}
+
+/// Tells what lines mean.
+struct Reader {
     place: String,
     corrected_by: &'static str,
-    /// The `GRANT` that a login needs for everything that is asked for; empty while that is not known.
     grant: String,
-    /// The first one that somebody or something outside has to mend.
-    cause: Option<Cause>,
-    last: Vec<String>,
 }
 
-#[derive(Debug, Clone)]
-struct Cause {
-    message: String,
-    can_pass: bool,
-}
-
-impl Complaints {
-    pub(super) fn new(login: &Login) -> Self {
-        let (place, corrected_by) = (login.place(), login.corrected_by);
-        Self { place, corrected_by, grant: String::new(), cause: None, last: Vec::new() }
-    }
-
-    pub(super) fn granting(login: &Login, grant: String) -> Self {
-        Self { grant, ..Self::new(login) }
-    }
-
-    /// Takes in a line. The first cause counts: others follow from it.
-    pub(super) fn hear(&mut self, line: &str) {
-        let line: String = line.trim().chars().take(MAX_LINE_CHARS).collect();
-        if line.is_empty() || line.contains("setlocale: ") || is_warning(&line) {
-            return;
-        }
-        if self.cause.is_none() {
-            self.cause = self.cause_of(&line);
-        }
-        if self.last.len() == MAX_LINES {
-            self.last.remove(0);
-        }
-        self.last.push(line);
-    }
-
-    /// Fails unless `tool` ended well; for good where somebody has to act first.
-    pub(super) fn check(&self, tool: &str, code: i32) -> Result<(), SourceError> {
-        match (code, &self.cause) {
-            (0, _) => Ok(()),
-            (EXIT_NOT_FOUND, _) => {
-                let message = format!(
-                    "{tool}, or a program that it needs, is missing where the dump runs; install it: {}",
-                    self.said()
-                );
-                Err(SourceError::Refused(message))
-            }
-            (_, Some(Cause { message, can_pass: false })) => Err(SourceError::Refused(message.clone())),
-            (_, Some(Cause { message, can_pass: true })) => Err(SourceError::Broken(message.clone())),
-            (_, None) => Err(SourceError::Broken(format!("{tool} failed with exit {code}: {}", self.said()))),
-        }
-    }
-
-    /// The last lines.
-    fn said(&self) -> String {
-        if self.last.is_empty() { "it said nothing".to_owned() } else { self.last.join("; ") }
-    }
-
+impl Reader {
     /// What a line means, by its [error number](https://dev.mysql.com/doc/mysql-errors/8.4/en/).
-    fn cause_of(&self, line: &str) -> Option<Cause> {
+    fn meaning_of(&self, line: &str) -> Meaning {
         let Self { place, corrected_by, .. } = self;
         let (can_pass, what) = match error_number(line) {
             Some(1045 | 1698) => {
@@ -104,7 +51,10 @@ impl Complaints {
             Some(2005) => {
                 (false, format!("the name of the database server at {place} does not exist; correct its host"))
             }
-            Some(2026) => (false, format!("TLS with the database server at {place} cannot be agreed on")),
+            Some(2026) => (
+                false,
+                format!("there is no TLS with the database server at {place} as mysql_tls and mysql_tls_ca ask for it"),
+            ),
             Some(1040 | 1203 | 1226 | 2002 | 2003) => (
                 true,
                 format!("no connection to the database server at {place}; does it run, and is there a place left?"),
@@ -114,9 +64,13 @@ impl Complaints {
             }
             Some(1205 | 1213) => (true, "a lock was held for too long by somebody else".to_owned()),
             Some(1412) => (true, "a table was changed while it was dumped".to_owned()),
-            _ => return None,
+            None if line.contains(NO_AUTHORITIES) => {
+                (false, "give the job the certificate of the server's authority: mysql_tls_ca".to_owned())
+            }
+            _ => return Meaning::Unknown,
         };
-        Some(Cause { message: format!("{what}: {line}"), can_pass })
+        let message = format!("{what}: {line}");
+        if can_pass { Meaning::Passing(message) } else { Meaning::Lasting(message) }
     }
 
     fn lacking(&self) -> String {
@@ -174,7 +128,7 @@ impl Judge for DumpJudge {
         if !has_end_mark(tail) {
             let said = self.complaints.said();
             return Err(SourceError::Broken(format!(
-                "the dump was cut off: it does not end in `-- Dump completed`, though {} ended with exit 0; {said}",
+                "the dump was cut off: it does not end in `-- Dump completed`, though {0} ended with exit 0; {0} said: {said}",
                 self.tool
             )));
         }
@@ -191,6 +145,7 @@ fn has_end_mark(tail: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_shared::domain::recipe::Tls;
     use holdfast_shared::domain::retry::Retry;
 
     use super::*;
@@ -204,9 +159,11 @@ mod tests {
             socket: None,
             username: None,
             password: None,
+            tls: Tls::preferred(),
+            shown: None,
             corrected_by: "mysql_username and mysql_password",
         };
-        Complaints::granting(&login, "GRANT SELECT ON `shop`.* TO 'b'@'%'".to_owned())
+        super::complaints(&login, "GRANT SELECT ON `shop`.* TO 'b'@'%'".to_owned())
     }
 
     fn judged(code: i32, lines: &[&str], tail: &[u8]) -> Result<SourceErrors, SourceError> {

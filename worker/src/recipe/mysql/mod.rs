@@ -13,11 +13,11 @@ mod server;
 mod tools;
 
 use holdfast_shared::domain::object_key::FileName;
-use holdfast_shared::domain::recipe::MysqlConfig;
+use holdfast_shared::domain::recipe::{MysqlConfig, Tls, TlsMode};
 
-use super::{Asked, Dump, SourceError};
-use crate::remote::Machine;
-use judge::{Complaints, DumpJudge};
+use super::{Asked, Asking, Dump, Reach, SourceError};
+use crate::remote::{Machine, Wire};
+use judge::{DumpJudge, complaints};
 use login::Login;
 use server::{Server, Table, questions};
 use tools::{DumpTool, Tools};
@@ -25,16 +25,26 @@ use tools::{DumpTool, Tools};
 /// How many names a message or a line of the log tells before it counts the others.
 const MAX_TOLD: usize = 20;
 
+/// What this login's statements wait for.
+const WAITED_FOR: &str = "SELECT CONCAT('the database server, which says \"', STATE, '\" of: ', LEFT(INFO, 200)) \
+    FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND STATE LIKE 'Waiting for%' \
+    AND USER = SUBSTRING_INDEX(USER(), '@', 1);";
+
 /// Looks at the server: one file holds all databases.
 pub async fn plan(asked: &Asked<'_>, config: &MysqlConfig) -> Result<Vec<Dump>, SourceError> {
-    let access = asked.access(&config.access).await?;
+    let asking = Asking { tls: &config.tls, field: "mysql_tls", wire: Wire::Mysql };
+    let Reach { host, port, name, is_ours, is_relayed } = asked.reach(&config.access, Some(asking)).await?;
+    let access = &config.access;
     let password = access.password.as_ref().map(|sealed| asked.secret("mysql_password", sealed)).transpose()?;
     let login = Login {
-        host: access.host.as_deref().map(str::to_owned),
-        port: access.port,
+        host,
+        port,
         socket: None,
         username: access.username.clone(),
         password,
+        // The relay does what the job asks for, and needs TLS on this side of it, too.
+        tls: if is_relayed { Tls { mode: TlsMode::Require, authorities: None } } else { config.tls.clone() },
+        shown: name.filter(|_| is_ours).map(|name| format!("{name} port {}", access.port)),
         corrected_by: "mysql_username and mysql_password",
     };
     let stem = match &config.databases[..] {
@@ -53,6 +63,7 @@ pub(super) async fn plan_one(
 ) -> Result<Dump, SourceError> {
     let tools = Tools::find(machine).await?;
     let server = Server::read(tools.query(machine, login, &questions(&config.excluded_tables)).await?);
+    check_tls(login, &server)?;
     let tool = tools.dump_tool(machine, server.is_mariadb()).await?;
     let wanted = Wanted { config, databases: databases(&server, config)?, server: &server };
     wanted.check_grants()?;
@@ -61,8 +72,21 @@ pub(super) async fn plan_one(
     }
     let ignored: Vec<String> = wanted.excluded().map(Table::dotted).collect();
     let command = tool.command(login, &wanted.options(&tool), &wanted.databases, &ignored)?;
-    let judge = DumpJudge::new(&tool.name, Complaints::granting(login, wanted.grant()));
-    Ok(Dump::of_command(name, command, judge).noting(wanted.notes(login, &tool)))
+    let judge = DumpJudge::new(&tool.name, complaints(login, wanted.grant()));
+    let question = tools.question(machine, login, WAITED_FOR).await?;
+    Ok(Dump::of_command(name, command, judge).noting(wanted.notes(login, &tool)).asking(question))
+}
+
+/// Refuses a connection in the clear where the job wants none: MariaDB's tools make it nevertheless.
+fn check_tls(login: &Login, server: &Server) -> Result<(), SourceError> {
+    if login.tls.mode < TlsMode::Require || !server.cipher.is_empty() {
+        return Ok(());
+    }
+    Err(SourceError::Refused(format!(
+        "mysql_tls is {}, but the database server at {} offers no TLS; set it up there, or make mysql_tls prefer",
+        login.tls.mode.as_str(),
+        login.place(),
+    )))
 }
 
 /// The databases to dump.

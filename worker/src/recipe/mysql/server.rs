@@ -11,6 +11,8 @@ const STRAY_PREFIX: &str = "#mysql50#";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Server {
     pub version: String,
+    /// What encrypts the connection; empty where nothing does.
+    pub cipher: String,
     /// Whether changes are written to a binary log, so that there is a position in it.
     pub has_binlog: bool,
     /// Whether it minds the case of names.
@@ -57,7 +59,7 @@ pub(super) fn questions(excluded_tables: &[String]) -> String {
     };
     format!(
         "SET SESSION sql_mode = '', SESSION sql_quote_show_create = 1; SELECT 'version', VERSION(); \
-         SELECT 'log_bin', @@log_bin; SELECT 'case', @@lower_case_table_names; SELECT 'user', CURRENT_USER(); \
+         SHOW STATUS LIKE 'Ssl_cipher'; SELECT 'log_bin', @@log_bin; SELECT 'case', @@lower_case_table_names; SELECT 'user', CURRENT_USER(); \
          SELECT 'database', SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY SCHEMA_NAME; {excluded} SHOW GRANTS;"
     )
 }
@@ -74,6 +76,7 @@ impl Server {
         for row in rows {
             match row.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["version", version] => server.version = version.to_owned(),
+                ["Ssl_cipher", cipher] => server.cipher = cipher.to_owned(),
                 ["log_bin", flag] => server.has_binlog = flag == "1",
                 ["case", flag] => server.minds_case = flag == "0",
                 ["user", user] => server.user = user.to_owned(),

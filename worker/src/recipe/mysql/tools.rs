@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use holdfast_shared::domain::recipe::TlsMode;
 use tokio::io::AsyncReadExt;
 
-use super::judge::Complaints;
-use super::login::Login;
+use super::judge::complaints;
+use super::login::{Login, Maker};
 use crate::recipe::SourceError;
+use crate::recipe::tls::with_authorities;
 use crate::remote::{Machine, RemoteCommand, RemoteError};
 
 /// How long looking at a server may take: it waits for locks too.
@@ -71,17 +73,7 @@ impl Tools {
         sql: &str,
     ) -> Result<Vec<Vec<String>>, SourceError> {
         let client = self.first(["mariadb", "mysql"])?;
-        let words = ["-c", QUERY, "sh", "env"].into_iter().chain(login.home()).chain([
-            client,
-            "--defaults-extra-file=/dev/fd/3",
-            "--batch",
-            "--skip-column-names",
-            "--default-character-set=utf8mb4",
-            "--connect-timeout=30",
-        ]);
-        let mut input = format!("{sql}\n").into_bytes();
-        input.extend(login.option_file(&[])?);
-        let command = RemoteCommand::new("sh").args(words).stdin(input).limit(LOOK_LIMIT);
+        let command = self.question(machine, login, sql).await?;
         let mut running = machine.spawn(command, |_| ()).await?;
         let mut answer = Vec::new();
         if let Some(pipe) = running.take_stdout() {
@@ -96,10 +88,35 @@ impl Tools {
             Err(RemoteError::TimedOut { .. }) => return Err(SourceError::Broken(slow(login))),
             ended => ended?,
         };
-        let mut complaints = Complaints::new(login);
-        exit.stderr.lines().for_each(|line| complaints.hear(line));
-        complaints.check(client, exit.code)?;
+        complaints(login, String::new()).hear_all(&exit.stderr).check(client, exit.code)?;
         Ok(String::from_utf8_lossy(&answer).lines().map(cells).collect())
+    }
+
+    /// The command that asks the server, and prints its rows.
+    pub(super) async fn question(
+        &self,
+        machine: &Machine,
+        login: &Login,
+        sql: &str,
+    ) -> Result<RemoteCommand, SourceError> {
+        let client = self.first(["mariadb", "mysql"])?;
+        let maker = match login.tls.mode {
+            // Both are told nothing.
+            TlsMode::Prefer => Maker::Mysql,
+            _ => maker_of(machine, client).await?,
+        };
+        let (script, mut input) = with_authorities(&login.tls, QUERY);
+        let words = ["-c", &script, "sh", "env"].into_iter().chain(login.home()).chain([
+            client,
+            "--defaults-extra-file=/dev/fd/3",
+            "--batch",
+            "--skip-column-names",
+            "--default-character-set=utf8mb4",
+            "--connect-timeout=30",
+        ]);
+        input.extend(format!("{sql}\n").into_bytes());
+        input.extend(login.option_file(maker, &[])?);
+        Ok(RemoteCommand::new("sh").args(words).stdin(input).limit(LOOK_LIMIT))
     }
 
     /// The dump tool that goes best with the server.
@@ -132,7 +149,7 @@ impl DumpTool {
         databases: &[String],
         ignored_tables: &[String],
     ) -> Result<RemoteCommand, SourceError> {
-        let mut input = Vec::new();
+        let (script, mut input) = with_authorities(&login.tls, DUMP);
         for database in databases {
             if database.contains(['\n', '\0']) || database.is_empty() {
                 let message = format!("the name of database {database:?} cannot be told to {}; rename it", self.name);
@@ -141,12 +158,18 @@ impl DumpTool {
             input.extend(database.bytes().chain([b'\n']));
         }
         input.push(b'\n');
-        input.extend(login.option_file(ignored_tables)?);
-        let words = ["-c", DUMP, "sh", "env"].into_iter().chain(login.home());
+        input.extend(login.option_file(Maker::of(&self.version), ignored_tables)?);
+        let words = ["-c", &script, "sh", "env"].into_iter().chain(login.home());
         let words = words.chain([self.name.as_str(), "--defaults-extra-file=/dev/stdin"]);
         let words = words.chain(options.iter().map(String::as_str)).chain(["--databases", "--"]);
         Ok(RemoteCommand::new("sh").args(words).stdin(input))
     }
+}
+
+/// Whose client that is.
+async fn maker_of(machine: &Machine, client: &str) -> Result<Maker, SourceError> {
+    let command = RemoteCommand::new(client).args(["--no-defaults", "--version"]).limit(LOOK_LIMIT);
+    Ok(Maker::of(&machine.output(command).await?.stdout))
 }
 
 fn slow(login: &Login) -> String {

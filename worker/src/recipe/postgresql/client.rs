@@ -3,10 +3,13 @@
 use holdfast_shared::domain::recipe::PostgresqlConfig;
 use holdfast_shared::domain::sealed::Secret;
 
-use crate::recipe::complaints::Complaints;
+use crate::recipe::Reach;
+use crate::recipe::complaints::{Complaints, Meaning};
+use crate::recipe::tls::{AUTHORITIES, NO_AUTHORITIES, with_authorities};
 use crate::remote::RemoteCommand;
 
-/// Runs the words after the first four, connected to host, port, user and database; what is empty is left to libpq. They
+/// Runs the words after the first seven, connected to host, port, user, database and address, with a mode of TLS and the
+/// authorities for it; what is empty is left to libpq. They
 /// stand in variables of libpq's, where a database's name is nothing but that: as an operand it may be a whole connection
 /// string. The first line of the input, unless it is empty, is a line of a [password file]. That has to be a regular
 /// file, so it is one for as long as it takes to open it: in memory where there is a place for that, and gone before
@@ -22,11 +25,13 @@ if [ -n "$line" ]; then
     rm -f "$file"
     export PGPASSFILE=/dev/fd/3
 fi
-unset line PGPASSWORD PGSERVICE PGHOSTADDR PGCLIENTENCODING
+unset line PGPASSWORD PGSERVICE PGHOSTADDR PGSSLROOTCERT PGCLIENTENCODING
 [ -z "$1" ] || export PGHOST="$1"
 [ -z "$3" ] || export PGUSER="$3"
-export PGPORT="$2" PGDATABASE="$4" PGCONNECT_TIMEOUT=30
-shift 4
+[ -z "$5" ] || export PGHOSTADDR="$5"
+[ -z "$7" ] || export PGSSLROOTCERT="$7"
+export PGPORT="$2" PGDATABASE="$4" PGSSLMODE="$6" PGCONNECT_TIMEOUT=30
+shift 7
 exec "$@"
 "#;
 
@@ -34,17 +39,25 @@ exec "$@"
 #[derive(Debug)]
 pub(super) struct Client<'a> {
     pub(super) config: &'a PostgresqlConfig,
+    pub(super) reach: Reach,
     pub(super) password: Option<Secret>,
 }
 
 impl Client<'_> {
-    /// A program connected to `database`.
+    /// A program connected to `database`. libpq compares the host's name with the certificate also where it is told which
+    /// address to take for it.
     pub(super) fn command(&self, database: &str, program: &str) -> RemoteCommand {
-        let access = &self.config.access;
-        let (host, user) = (access.host.as_deref().unwrap_or_default(), access.username.as_deref().unwrap_or_default());
-        let words = ["-c", CONNECT, "sh", host, &access.port.to_string(), user, database, program].map(str::to_owned);
+        let Self { config: PostgresqlConfig { access, tls, .. }, reach, .. } = self;
+        let (host, user) = (reach.name.as_deref().unwrap_or_default(), access.username.as_deref().unwrap_or_default());
+        let address = reach.host.as_deref().filter(|_| reach.is_ours).unwrap_or_default();
+        let authorities = if tls.mode.verifies() { AUTHORITIES } else { "" };
+        let (script, mut input) = with_authorities(tls, CONNECT);
+        let port = reach.port.to_string();
+        let words =
+            ["-c", &script, "sh", host, &port, user, database, address, tls.mode.as_str(), authorities, program];
         let line = self.password.as_ref().map(|password| password_line(password.expose())).unwrap_or_default();
-        RemoteCommand::new("sh").args(words).stdin(format!("{line}\n").into_bytes())
+        input.extend(format!("{line}\n").into_bytes());
+        RemoteCommand::new("sh").args(words).stdin(input)
     }
 }
 
@@ -55,7 +68,25 @@ fn password_line(password: &str) -> String {
 
 /// What PostgreSQL's programs print as errors.
 pub(super) fn complaints() -> Complaints {
-    Complaints::new(refusal)
+    Complaints::new(|line| match passing(line) {
+        Some(why) => Meaning::Passing(why),
+        None => Meaning::lasting(refusal(line)),
+    })
+}
+
+/// Messages that tell of what can pass by itself.
+fn passing(line: &str) -> Option<String> {
+    let says = |words: &str| line.contains(words);
+    let what = if says("terminating connection due to administrator command") {
+        "somebody ended the connection to the database server"
+    } else if says("canceling statement due to statement timeout") || says("canceling statement due to lock timeout") {
+        "a table was locked by somebody else for too long"
+    } else if says("server closed the connection unexpectedly") {
+        "the database server ended the connection"
+    } else {
+        return None;
+    };
+    Some(format!("{what}: {line}"))
 }
 
 /// Messages of server and programs in English that stay until somebody acts. A server that speaks another language is
@@ -68,6 +99,16 @@ fn refusal(line: &str) -> Option<String> {
         "the server wants a password; set postgresql_password"
     } else if says("authentication failed for user") {
         "let this user log in by pg_hba.conf, or set postgresql_host, postgresql_username and postgresql_password"
+    } else if says("does not support SSL, but SSL was required") {
+        "set TLS up on the server, or make postgresql_tls prefer"
+    } else if says("certificate verify failed") {
+        "the server's certificate comes from none of the authorities; correct postgresql_tls_ca"
+    } else if says("server certificate for") && says("does not match host name") {
+        "name the host in postgresql_host as the certificate does, or make postgresql_tls verify-ca"
+    } else if says(NO_AUTHORITIES) || says("could not read root certificate file") {
+        "give the job the certificate of the server's authority: postgresql_tls_ca"
+    } else if says("no pg_hba.conf entry") && (says("no encryption") || says("SSL off")) {
+        "the server wants TLS; make postgresql_tls require"
     } else if says("no pg_hba.conf entry") {
         "allow this user and address in the server's pg_hba.conf"
     } else if says("permission denied for database") || says("does not have CONNECT privilege") {
@@ -92,6 +133,8 @@ fn refusal(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_shared::domain::recipe::TlsMode;
+
     use super::*;
 
     #[test]
@@ -102,9 +145,28 @@ mod tests {
     #[test]
     fn nothing_secret_is_among_the_words() {
         let config = PostgresqlConfig::default();
-        let client = Client { config: &config, password: Some(Secret::new("hunter2")) };
+        let client = Client { config: &config, reach: reach(false), password: Some(Secret::new("hunter2")) };
         let command = client.command("shop", "pg_dump");
         assert!(!format!("{command:?}").contains("hunter2"));
+    }
+
+    fn reach(is_ours: bool) -> Reach {
+        let host = if is_ours { "127.0.0.1" } else { "db.example" };
+        let (host, name) = (Some(host.to_owned()), Some("db.example".to_owned()));
+        Reach { host, port: 5432, name, is_ours, is_relayed: false }
+    }
+
+    #[test]
+    fn the_name_stays_where_the_address_is_ours() {
+        let mut config = PostgresqlConfig::default();
+        config.tls.mode = TlsMode::VerifyFull;
+        let words = |is_ours| {
+            format!("{:?}", Client { config: &config, reach: reach(is_ours), password: None }.command("shop", "psql"))
+        };
+        let ours = r#""db.example", "5432", "", "shop", "127.0.0.1", "verify-full", "/dev/fd/4", "psql""#;
+        assert!(words(true).contains(ours), "{}", words(true));
+        let straight = r#""db.example", "5432", "", "shop", "", "verify-full", "/dev/fd/4", "psql""#;
+        assert!(words(false).contains(straight), "{}", words(false));
     }
 
     #[test]
@@ -123,5 +185,6 @@ mod tests {
             assert!(refusal(line).unwrap().contains(advice), "{line}");
         }
         assert_eq!(refusal("pg_dump: error: server closed the connection unexpectedly"), None);
+        assert!(passing("pg_dump: error: server closed the connection unexpectedly").is_some());
     }
 }

@@ -36,6 +36,17 @@ const LOOK: &str = "SELECT json_build_object( \
 /// What the answer is written in, whatever the database is.
 const UTF8: &str = "SET client_encoding = 'UTF8'";
 
+/// What a dump of this database and user waits for, and on account of whom.
+const WAITED_FOR: &str = "SELECT format('a lock on table %s, which is held by %s', wanted.relation::regclass, \
+    (SELECT string_agg(format('process %s of user %s', holder.pid, holder.usename), ', ') \
+        FROM pg_catalog.pg_stat_activity holder WHERE holder.pid = ANY (pg_catalog.pg_blocking_pids(wanted.pid)))) \
+    FROM pg_catalog.pg_locks wanted JOIN pg_catalog.pg_stat_activity dump USING (pid) \
+    WHERE NOT wanted.granted AND wanted.relation IS NOT NULL AND dump.application_name = 'pg_dump' \
+        AND dump.usename = current_user AND dump.datname = current_database()";
+/// How much longer than the run the server lets the dump wait for a lock, seconds: so that it does not wait for ever where
+/// nobody could tell it that the run was stopped.
+const LOCK_MARGIN_SECS: u64 = 30;
+
 /// What a server answers to [`LOOK`].
 #[derive(Debug, Deserialize)]
 struct Seen {
@@ -53,8 +64,7 @@ struct Database {
 /// Looks at the server: the roles first, if they are asked for, then each database.
 pub async fn plan(asked: &Asked<'_>, config: &PostgresqlConfig) -> Result<Vec<Dump>, SourceError> {
     let password = config.access.password.as_ref().map(|sealed| asked.secret("postgresql_password", sealed));
-    let config = &PostgresqlConfig { access: asked.access(&config.access).await?, ..config.clone() };
-    let client = Client { config, password: password.transpose()? };
+    let client = Client { config, reach: asked.reach(&config.access, None).await?, password: password.transpose()? };
     let seen = look(&client, asked.machine).await?;
     check_version(&client, asked.machine, "pg_dump", seen.version).await?;
     let databases = chosen(&config.databases, &seen.databases)?;
@@ -66,23 +76,24 @@ pub async fn plan(asked: &Asked<'_>, config: &PostgresqlConfig) -> Result<Vec<Du
         names.insert(dumps[0].name.clone());
     }
     for database in databases {
-        dumps.push(dump(&client, database, &mut names));
+        dumps.push(dump(&client, database, asked.job.limits.stall_seconds, &mut names));
     }
     Ok(dumps)
 }
 
 /// Looks at the server that `config` names, and tells how to dump its first database into one file.
 pub(super) async fn plan_one(
-    machine: &Machine,
+    asked: &Asked<'_>,
     config: &PostgresqlConfig,
     password: Option<Secret>,
     name: FileName,
 ) -> Result<Dump, SourceError> {
-    let client = Client { config, password };
-    let seen = look(&client, machine).await?;
-    check_version(&client, machine, "pg_dump", seen.version).await?;
+    let client = Client { config, reach: asked.reach(&config.access, None).await?, password };
+    let seen = look(&client, asked.machine).await?;
+    check_version(&client, asked.machine, "pg_dump", seen.version).await?;
     let database = chosen(&config.databases, &seen.databases)?[0];
-    Ok(Dump { name, ..dump(&client, database, &mut HashSet::new()) })
+    let stall = asked.job.limits.stall_seconds;
+    Ok(Dump { name, ..dump(&client, database, stall, &mut HashSet::new()) })
 }
 
 /// Asks the first database of the job, or one that every server has.
@@ -90,7 +101,7 @@ async fn look(client: &Client<'_>, machine: &Machine) -> Result<Seen, SourceErro
     let first = client.config.databases.first().map(String::as_str);
     let mut failure = None;
     for database in first.map_or(MAINTENANCE_DATABASES.to_vec(), |first| vec![first]) {
-        let output = machine.output(psql(client, database)).await?;
+        let output = machine.output(psql(client, database, LOOK)).await?;
         let complaints = complaints().hear_all(&output.exit.stderr);
         match complaints.check("psql", output.exit.code) {
             Ok(()) => return read(&output),
@@ -101,9 +112,9 @@ async fn look(client: &Client<'_>, machine: &Machine) -> Result<Seen, SourceErro
     Err(SourceError::Refused(failure.unwrap_or_default()))
 }
 
-fn psql(client: &Client<'_>, database: &str) -> RemoteCommand {
+fn psql(client: &Client<'_>, database: &str, question: &str) -> RemoteCommand {
     let options = ["--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only"];
-    let options = options.into_iter().chain(["--set=ON_ERROR_STOP=1", "--command", UTF8, "--command", LOOK]);
+    let options = options.into_iter().chain(["--set=ON_ERROR_STOP=1", "--command", UTF8, "--command", question]);
     client.command(database, "psql").args(options).limit(LOOK_LIMIT)
 }
 
@@ -185,8 +196,8 @@ fn globals(client: &Client<'_>, sees_passwords: bool, database: &str) -> Dump {
 const WITHOUT_PASSWORDS: &str =
     "the roles are stored without their passwords, as this user may not read them; a superuser may";
 
-/// The dump of one database; `names` are those of files so far.
-fn dump(client: &Client<'_>, database: &str, names: &mut HashSet<FileName>) -> Dump {
+/// The dump of one database, which may stand still for `stall` seconds; `names` are those of files so far.
+fn dump(client: &Client<'_>, database: &str, stall: u32, names: &mut HashSet<FileName>) -> Dump {
     let config = client.config;
     let (format, ending, proof) = match config.format {
         PostgresqlFormat::Plain => ("plain", "sql", Proof::Mark("-- PostgreSQL database dump complete")),
@@ -194,10 +205,13 @@ fn dump(client: &Client<'_>, database: &str, names: &mut HashSet<FileName>) -> D
     };
     // The worker compresses, and better than the host would.
     let options = ["--no-password".to_owned(), format!("--format={format}"), "--compress=0".to_owned()];
+    let lock_limit = (u64::from(stall) + LOCK_MARGIN_SECS) * 1_000;
+    let options = options.into_iter().chain([format!("--lock-wait-timeout={lock_limit}")]);
     let tables = config.excluded_tables.iter().map(|table| format!("--exclude-table={}", pattern(table)));
     let data = config.excluded_table_data.iter().map(|table| format!("--exclude-table-data={}", pattern(table)));
-    let command = client.command(database, "pg_dump").args(options.into_iter().chain(tables).chain(data));
+    let command = client.command(database, "pg_dump").args(options.chain(tables).chain(data));
     Dump::of_command(free_name(database, ending, names), command, Report::new("pg_dump", proof))
+        .asking(psql(client, database, WAITED_FOR))
 }
 
 /// A name that no other file of the backup has: two databases may differ in what a file's name does not show.
