@@ -92,7 +92,7 @@ impl Service {
                 self.ask_to_run(&backup, 0).await;
                 return Ok(backup);
             }
-            // The job went, the same key came twice at once, or another start counted at the same moment.
+            // The job went, the same key came twice at once, or another start was counted in between.
             pause().await;
         }
         Err(contended())

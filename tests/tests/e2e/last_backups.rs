@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 async fn installation() -> (Installation, String) {
     let installation = Installation::start_with(Setup { no_worker: true, ..Setup::default() }).await;
     let server = add_server(&installation.api, "127.0.0.1").await;
-    let job = installation.add_job_with(server, json!({})).await;
+    let job = installation.add_job_with(server, json!({"path_template": "{job}/{yyyy}"})).await;
     (installation, job)
 }
 

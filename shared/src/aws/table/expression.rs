@@ -107,7 +107,6 @@ fn join(expressions: &mut Expressions, conditions: Vec<Condition>, word: &str) -
 pub struct Update {
     key: Key,
     set: Vec<(String, AttributeValue)>,
-    shift: Vec<(&'static [&'static str], AttributeValue)>,
     add: Vec<(String, i64)>,
     remove: Vec<String>,
     condition: Option<Condition>,
@@ -116,7 +115,7 @@ pub struct Update {
 impl Update {
     /// No change yet.
     pub fn of(key: Key) -> Self {
-        Self { key, set: Vec::new(), shift: Vec::new(), add: Vec::new(), remove: Vec::new(), condition: None }
+        Self { key, set: Vec::new(), add: Vec::new(), remove: Vec::new(), condition: None }
     }
 
     /// Sets an attribute.
@@ -131,13 +130,6 @@ impl Update {
         let item = record_item(record)?;
         self.set.extend(item.into_iter().filter(|(name, _)| !but.contains(&name.as_str())));
         Ok(self)
-    }
-
-    /// Puts a value into the first of `attributes`, what stood there into the second, and so on; the last value goes.
-    #[must_use]
-    pub fn shift(mut self, attributes: &'static [&'static str], new: impl Serialize) -> Self {
-        self.shift.push((attributes, value(new)));
-        self
     }
 
     /// Adds to a number; a missing one counts as 0.
@@ -163,13 +155,10 @@ impl Update {
 
     fn render(&mut self, expressions: &mut Expressions) -> (String, Option<String>) {
         let mut clauses = Vec::new();
-        let mut set: Vec<_> = std::mem::take(&mut self.set)
+        let set: Vec<_> = std::mem::take(&mut self.set)
             .into_iter()
             .map(|(name, value)| format!("{} = {}", expressions.name(&name), expressions.value(value)))
             .collect();
-        for (attributes, value) in std::mem::take(&mut self.shift) {
-            set.extend(render_shift(expressions, attributes, value));
-        }
         let add: Vec<_> = self
             .add
             .iter()
@@ -198,22 +187,6 @@ impl Update {
             .set_expression_attribute_names(names)
             .set_expression_attribute_values(values))
     }
-}
-
-/// DynamoDB reads every operand before it sets anything, so values move on by one.
-fn render_shift(expressions: &mut Expressions, attributes: &[&str], new: AttributeValue) -> Vec<String> {
-    let new = expressions.value(new);
-    let mut before: Option<String> = None;
-    let mut set = Vec::with_capacity(attributes.len());
-    for attribute in attributes {
-        let name = expressions.name(attribute);
-        set.push(match before.replace(name.clone()) {
-            None => format!("{name} = {new}"),
-            // Where nothing stood yet the new value stands twice; readers take each once.
-            Some(before) => format!("{name} = if_not_exists({before}, {new})"),
-        });
-    }
-    set
 }
 
 /// One write of a transaction.

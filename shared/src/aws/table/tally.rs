@@ -1,6 +1,7 @@
 //! A job's tally: what is known of all its backups at once, in one small item. It changes in the transactions that make,
 //! move and delete backups, so that lists need not count, and a page of jobs need not read backups.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -8,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::facets::{BackupFilter, Facet};
-use super::{Item, Records, Table, Update, keys};
+use super::{Condition, Item, Records, Table, Update, keys};
 use crate::domain::account::AccountId;
 use crate::domain::backup::Backup;
 use crate::domain::backup_summary::BackupSummary;
@@ -31,6 +32,8 @@ pub(crate) struct Tally {
     /// Those of them that are there in short, and for a while those that were. What was written before there were any, or
     /// was deleted, is not.
     summaries: HashMap<Uuid, BackupSummary>,
+    /// What stands in each place of the newest.
+    places: [Option<Uuid>; NEWEST.len()],
     facets: Vec<(Facet, u64)>,
     longest: HashMap<&'static str, u32>,
 }
@@ -84,9 +87,13 @@ impl Tally {
                 *longest = power.max(*longest);
             }
         }
-        for name in NEWEST {
-            let id = item.get(name).and_then(|value| value.as_s().ok()).and_then(|text| text.parse().ok());
-            tally.newest.extend(id.filter(|id| !tally.newest.contains(id)));
+        let id = |name| item.get(name)?.as_s().ok()?.parse().ok();
+        tally.places = NEWEST.map(id);
+        for id in tally.places.into_iter().flatten() {
+            // Tallies of older versions have one twice where there are fewer.
+            if !tally.newest.contains(&id) {
+                tally.newest.push(id);
+            }
         }
         tally
     }
@@ -133,12 +140,12 @@ impl Records {
     }
 }
 
-/// Counts a new backup in, as the newest. `seen` is the job's tally a moment before: what it says to be no longer among the
-/// newest, whoever else writes, is dropped.
+/// Counts a new backup in, and puts it in its place among the newest; refused when another one was put there since `seen`
+/// was read. What is no longer among them is dropped.
 pub(super) fn of_new(backup: &Backup, seen: &Tally) -> Update {
-    let update = update(backup).add("total", 1).add(in_facet(Facet::of(backup)), 1).shift(&NEWEST, backup.id);
-    let stay: Vec<_> = [backup.id].into_iter().chain(seen.newest.iter().copied()).take(NEWEST.len()).collect();
-    drop_others(update, seen, &stay).set(&last(backup.id), BackupSummary::of(backup))
+    let update = update(backup).add("total", 1).add(in_facet(Facet::of(backup)), 1);
+    let unchanged = NEWEST.into_iter().zip(seen.places).map(|(name, id)| Condition::unchanged(name, id));
+    put_newest(update, seen, &[backup]).only_if(Condition::All(unchanged.collect()))
 }
 
 /// Counts a backup from one facet into another. `seen` is the job's tally at any moment after the backup was made: whatever
@@ -166,17 +173,9 @@ pub(super) fn of_many(backups: &[Backup], seen: &Tally) -> Option<Update> {
         *counts.entry(in_facet(Facet::of(backup))).or_default() += 1;
         lags.extend(lags_of(backup).map(|name| (name, true)));
     }
-    let mut by_age: Vec<_> = backups.iter().collect();
-    by_age.sort_unstable_by_key(|backup| std::cmp::Reverse((backup.created_at, backup.id)));
-    by_age.truncate(NEWEST.len());
     let update = Update::of(keys::backup_tally(&any.account, any.job));
     let update = lags.into_iter().fold(update, |update, (name, known)| update.set(&name, known));
-    let newest = by_age.iter().map(|backup| backup.id).chain(seen.newest.iter().copied());
-    let stay: Vec<_> = newest.take(NEWEST.len()).collect();
-    let update = drop_others(update, seen, &stay);
-    let update = NEWEST.into_iter().zip(by_age).fold(update, |update, (name, backup)| {
-        update.set(name, backup.id).set(&last(backup.id), BackupSummary::of(backup))
-    });
+    let update = put_newest(update, seen, &backups.iter().collect::<Vec<_>>());
     Some(counts.into_iter().fold(update, |update, (name, count)| update.add(name, count)))
 }
 
@@ -184,10 +183,23 @@ fn last(id: Uuid) -> String {
     format!("{LAST}{}", id.simple())
 }
 
-/// Drops what is there in short of other backups than those that `stay`.
-fn drop_others(update: Update, seen: &Tally, stay: &[Uuid]) -> Update {
-    let others = seen.summaries.keys().filter(|id| !stay.contains(id));
-    others.fold(update, |update, id| update.remove(last(*id)))
+/// Writes which backups are the newest now that there are these new ones, those of them in short, and drops all others.
+fn put_newest(update: Update, seen: &Tally, new: &[&Backup]) -> Update {
+    // What is not there in short was made by an older version, before all that is.
+    let known = seen.newest.iter().map(|id| (seen.summary(*id).map(|summary| summary.created_at), *id));
+    let mut newest: Vec<_> = new.iter().map(|backup| (Some(backup.created_at), backup.id)).chain(known).collect();
+    newest.sort_by(|(one, one_id), (other, other_id)| match (one, other) {
+        // They keep their order.
+        (None, None) => Ordering::Equal,
+        _ => (other, other_id).cmp(&(one, one_id)),
+    });
+    newest.truncate(NEWEST.len());
+    let stays = |id: &Uuid| newest.iter().any(|(_, newest)| newest == id);
+    let gone = seen.summaries.keys().filter(|id| !stays(id));
+    let update = gone.fold(update, |update, id| update.remove(last(*id)));
+    let shown = new.iter().filter(|backup| stays(&backup.id));
+    let update = shown.fold(update, |update, backup| update.set(&last(backup.id), BackupSummary::of(backup)));
+    NEWEST.into_iter().zip(&newest).fold(update, |update, (name, (_, id))| update.set(name, id))
 }
 
 fn in_facet(facet: Facet) -> String {
