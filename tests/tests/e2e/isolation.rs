@@ -19,10 +19,14 @@ use crate::members::{Place, places};
 use crate::world::{World, calls, fill_in, installation, parameters, route, text};
 
 /// Members that look like ids and name no record, with what they are.
-const NO_IDS: [(&str, &str, &str); 5] = [
+const NO_IDS: [(&str, &str, &str); 9] = [
     ("/v1/account", "company_id", "a number of the account's own books"),
     ("/v1/jobs", "recipe_id", "recipes are the same for all accounts"),
     ("/v1/jobs/{id}", "recipe_id", "recipes are the same for all accounts"),
+    ("/v1/storages", "kms_key_id", "the name of a key in the provider's account"),
+    ("/v1/storages/{id}", "kms_key_id", "the name of a key in the provider's account"),
+    ("/v1/storage", "kms_key_id", "the name of a key in the provider's account"),
+    ("/v1/storage/{id}", "kms_key_id", "the name of a key in the provider's account"),
     ("/v1/notification-streams", "chat_id", "Telegram's number"),
     ("/v1/notification-streams/{id}", "chat_id", "Telegram's number"),
 ];

@@ -326,9 +326,8 @@ async fn a_schedule_really_runs() {
     let schedule = shown["id"].as_u64().unwrap();
     let task = Task::Slot { account: installation.account(), job: id(&job), schedule, slot };
     installation.service().aws.queue.send(&Message::new(task), 0).await.unwrap();
-    let done = |backups: &Value| backups[0]["status"] == "completed";
-    let backups = installation.listed_when(&job, done).await;
-    let backup = installation.api.get(&format!("/v1/backups/{}", backups[0]["id"].as_str().unwrap())).await;
+    let listed = installation.listed_when(&job, |backup| backup["status"] == "completed").await;
+    let backup = installation.api.get(&format!("/v1/backups/{}", listed["id"].as_str().unwrap())).await;
     let files = installation.unpacked(&backup.expect(200).data()).await;
     assert!(files[0].1.windows(4).any(|bytes| bytes == b"kept"));
 }
