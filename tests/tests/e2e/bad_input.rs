@@ -445,7 +445,7 @@ async fn tokens_routes_and_methods() {
     an empty header: 401 the Authorization header must be Bearer TOKEN
     a doubled header: 400 send one Authorization header, not several
     an unknown route: 404 route not found
-    the root: 404 route not found
+    the top: 404 route not found
     PUT /v1/jobs: 405 this path does not take that method; see Allow
     DELETE /v1/jobs: 405 this path does not take that method; see Allow
     PUT /v1/servers/1: 405 this path does not take that method; see Allow
