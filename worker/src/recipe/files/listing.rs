@@ -71,7 +71,8 @@ async fn read(output: Option<Bytes>, listing: &mut Listing) -> Result<(), Source
 fn entry(line: &str) -> Option<Entry> {
     let mut rest = line;
     let [mode, _owner, size, _date, _time] = std::array::from_fn(|_| next_word(&mut rest));
-    let (path, rest) = unquoted(rest.strip_prefix(' ')?)?;
+    // A time that ends in zeros is shorter, and blanks make up for it.
+    let (path, rest) = unquoted(rest.trim_start_matches(' '))?;
     let kind = match mode?.chars().next()? {
         '-' | 'C' => EntryKind::File,
         'd' => EntryKind::Folder,
@@ -145,6 +146,7 @@ mod tests {
         for (line, path, kind, bytes, target) in [
             (format!("drwxr-xr-x+ 0/0               0 {at} \"/srv/t/\""), "/srv/t", EntryKind::Folder, 0, None),
             (format!("drwxr-xr-x 0/0 0 {at} \"/\""), "/", EntryKind::Folder, 0, None),
+            ("-rw-r--r-- 0/0 5 2026-11-21 12:27:03.31928881  \"/a\"".to_owned(), "/a", EntryKind::File, 5, None),
             (
                 format!("-rw-rw-r--+ 0/0        10485760 {at} \"/srv/a b\""),
                 "/srv/a b",
