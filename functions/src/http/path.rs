@@ -23,7 +23,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<
     }
 }
 
-/// A path in order, as [`normalise`] leaves it.
+/// A path in order: without doubled slashes, a slash at its end, or a `.json` suffix.
 pub fn in_order(uri: &http::Uri) -> String {
     normalised(uri).as_ref().unwrap_or(uri).path().to_owned()
 }
